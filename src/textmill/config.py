@@ -1,0 +1,171 @@
+"""Frozen dataclasses <-> JSON <-> `a.b=c` assignments, with strict keys and types.
+
+A configuration is a frozen, keyword-only dataclass beside the class it configures. Its fields are numbers, strings,
+booleans, `Literal`s, optionals, tuples, and other configurations.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from textmill.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """The configuration as plain JSON values, nested like the dataclasses."""
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+
+
+def from_json(cls: type[C], values: Mapping[str, Any], *, where: str = "the configuration") -> C:
+    """The configuration that `values` describe.
+
+    Raises:
+        ConfigError: an unknown or missing key, or a value of the wrong type; names the key and what was expected.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} must be an object, got {_shown(values)}")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where} has no setting {key!r}", fix=_suggestion(str(key), list(fields)))
+    arguments = {key: _checked(hints[key], value, f"{where}: {key}") for key, value in values.items()}
+    for name, field in fields.items():
+        no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if no_default and name not in arguments:
+            raise ConfigError(f"{where} lacks the setting {name!r}", fix=f"add {name}")
+    return cls(**arguments)
+
+
+def override(config: C, assignments: Sequence[str]) -> C:
+    """A copy with `path.to.field=value` applied; values are read as JSON when they parse as it, else as text.
+
+    Raises:
+        ConfigError: no `=`, an unknown field, or a value of the wrong type.
+    """
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path:
+            raise ConfigError(
+                f"a setting is written a.b=value, got {assignment!r}", fix="for example training.steps=100"
+            )
+        config = _assigned(config, path.split("."), text, path)
+    return config
+
+
+def fingerprint(value: Any) -> str:
+    """A SHA-256 of the value's canonical JSON: equal for equal settings on every machine."""
+    plain = to_json(value) if dataclasses.is_dataclass(value) else _plain(value)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+def _assigned(config: Any, path: list[str], text: str, where: str) -> Any:
+    names = [field.name for field in dataclasses.fields(config)]
+    name = path[0]
+    if name not in names:
+        raise ConfigError(f"there is no setting {where!r}", fix=_suggestion(name, names))
+    hint = typing.get_type_hints(type(config))[name]
+    current = getattr(config, name)
+    if len(path) > 1:
+        if not dataclasses.is_dataclass(current):
+            raise ConfigError(f"{where!r}: {name} is a single value, it has no parts", fix=f"write {name}=value")
+        return dataclasses.replace(config, **{name: _assigned(current, path[1:], text, where)})
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        value = text
+    try:
+        checked = _checked(hint, value, where)
+    except ConfigError:
+        if isinstance(value, str):
+            raise
+        checked = _checked(hint, text, where)  # a name made of digits, say
+    return dataclasses.replace(config, **{name: checked})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_json(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    assert value is None or isinstance(value, str | int | float | bool), f"not a configuration value: {value!r}"
+    return value
+
+
+def _checked(hint: Any, value: Any, where: str) -> Any:
+    """`value` as the type `hint`, or a ConfigError."""
+    origin = get_origin(hint)
+    if hint is Any:
+        return value
+    if origin in (Union, types.UnionType):
+        options = get_args(hint)
+        if value is None and type(None) in options:
+            return None
+        for option in options:
+            if option is not type(None):
+                try:
+                    return _checked(option, value, where)
+                except ConfigError:
+                    continue
+        raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}")
+    if origin is Literal:
+        if value not in get_args(hint) or isinstance(value, bool) != isinstance(get_args(hint)[0], bool):
+            raise ConfigError(
+                f"{where} must be {_name(hint)}, got {_shown(value)}",
+                fix=_suggestion(str(value), [str(a) for a in get_args(hint)]),
+            )
+        return value
+    if origin in (tuple, list):
+        if not isinstance(value, list | tuple):
+            raise ConfigError(
+                f"{where} must be a list, got {_shown(value)}", fix='write it as JSON, for example ["a","b"]'
+            )
+        item = get_args(hint)[0] if get_args(hint) else Any
+        return origin(_checked(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{where} must be an object, got {_shown(value)}")
+        item = get_args(hint)[1]
+        return {str(key): _checked(item, entry, f"{where}.{key}") for key, entry in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return value if isinstance(value, hint) else from_json(hint, value, where=where)
+    if hint is Path and isinstance(value, str | Path):
+        return Path(value)
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
+        return value
+    raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}")
+
+
+def _name(hint: Any) -> str:
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(str(argument) for argument in get_args(hint))
+    if get_origin(hint) in (Union, types.UnionType):
+        return " or ".join(_name(option) for option in get_args(hint))
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _suggestion(name: str, options: list[str]) -> str:
+    close = difflib.get_close_matches(name, options, n=1)
+    return f"did you mean {close[0]!r}?" if close else "choose from " + ", ".join(options)

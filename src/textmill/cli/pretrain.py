@@ -1,0 +1,145 @@
+"""`textmill pretrain ARCH`"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+
+from textmill.cli.options import Inputs, Output, Reading, Saying
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pretrain(Reading, Saying):
+    """What every architecture shares."""
+
+    inputs: Inputs = ("builtin",)
+    """Files, folders, globs or builtin."""
+    output: Output = Path("runs/pretrain")
+    """The run's folder; the model comes to DIR/model. The same command continues a run that was cut."""
+    tokenizer: Path | None = None
+    """The folder or file of a tokenizer; none trains one on the text."""
+    vocab_size: int = 8192
+    """Tokens of the tokenizer to train."""
+    validation: float = 0.05
+    """The share of the documents that is held out."""
+    layers: int = 6
+    width: int = 384
+    heads: int = 6
+    context: int = 256
+    """Tokens of one sequence."""
+    batch_size: int = 16
+    """Sequences of one update."""
+    steps: int | None = 1000
+    """Updates of the weights."""
+    minutes: float | None = None
+    """Stop by the clock; the schedule follows it."""
+    seed: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto takes bf16 where the hardware has it."""
+    set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Any other setting, as training.learning_rate=0.002 or model.tied=true; may be given again."""
+    fresh: bool = False
+    """Start over, also what is finished."""
+    force: bool = False
+    """Write into a folder that holds something else."""
+
+    def model(self) -> Any:
+        raise NotImplementedError
+
+    def run(self) -> int:
+        from textmill import config
+        from textmill.cli.terminal import StageReporter, stderr
+        from textmill.recipes import RECIPES, run_resolved
+
+        recipe = RECIPES["pretrain"]
+        settings = config.override(self._settings(recipe.settings()), self.set)
+        facts = run_resolved(
+            recipe,
+            settings,
+            self.output,
+            fresh=self.fresh,
+            force=self.force,
+            quiet=self.quiet,
+            reporter=StageReporter(quiet=self.quiet),
+        )
+        if self.json:
+            print(json.dumps({"folder": str(self.output / "model"), **facts["pretrain"]}))
+        elif not self.quiet:
+            stderr().print(f"the model is in {self.output / 'model'}")
+        return 0
+
+    def _settings(self, base: Any) -> Any:
+        training = dataclasses.replace(
+            base.training,
+            steps=self.steps,
+            minutes=self.minutes,
+            batch_size=self.batch_size,
+            context_length=self.context,
+            seed=self.seed,
+            precision=self.precision,
+        )
+        return dataclasses.replace(
+            base,
+            corpus=self.inputs,
+            field=self.field,
+            errors=self.errors,
+            documents=self.documents,
+            tokenizer=dataclasses.replace(base.tokenizer, vocab_size=self.vocab_size),
+            tokenizer_from=None if self.tokenizer is None else str(self.tokenizer),
+            shards=dataclasses.replace(base.shards, validation_fraction=self.validation),
+            model=self.model(),
+            training=training,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpt(_Pretrain):
+    """Train a GPT from text: GPT-2 (learned positions, LayerNorm, GELU), or GPT-1 with its norms after the sub-layers.
+
+    Examples:
+      textmill pretrain gpt my.txt -o runs/gpt
+      textmill pretrain gpt my.txt --form gpt1 --set training.optimizer=adamw -o runs/gpt1
+    """
+
+    form: Literal["gpt2", "gpt1"] = "gpt2"
+
+    def model(self) -> Any:
+        from textmill.models.configs import GPTConfig
+
+        return GPTConfig(
+            form=self.form,
+            context_length=self.context,
+            width=self.width,
+            num_layers=self.layers,
+            num_heads=self.heads,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Llama(_Pretrain):
+    """Train a Llama-style model from text: RMSNorm, rotary positions, SwiGLU, grouped-query attention.
+
+    Examples:
+      textmill pretrain llama my.txt -o runs/llama
+      textmill pretrain llama 'news/*.jsonl.gz' --field body --tokenizer tok --minutes 60 -o runs/news
+    """
+
+    kv_heads: int | None = None
+    """Heads of keys and values; none: as many as heads."""
+    qk_norm: bool = True
+    """RMSNorm of queries and keys, as in Qwen3; trains more steadily at high rates."""
+
+    def model(self) -> Any:
+        from textmill.models.configs import LlamaConfig
+
+        return LlamaConfig(
+            context_length=self.context,
+            width=self.width,
+            num_layers=self.layers,
+            num_heads=self.heads,
+            num_kv_heads=self.kv_heads,
+            qk_norm=self.qk_norm,
+        )

@@ -1,0 +1,65 @@
+"""Text to a pre-trained model: tokenizer, shards, training. What `textmill pretrain` runs.
+
+Expected: depends on the text; on the built-in corpus the quickstart recipe states its numbers.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
+from textmill.recipes.stages import Facts, Stage
+from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
+from textmill.training.config import TrainingConfig
+
+TRAINING = "training"
+MODEL = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Text):
+    """Settings of the recipe: those of the text, and these."""
+
+    model: GPTConfig | LlamaConfig = dataclasses.field(default_factory=lambda: LlamaConfig(qk_norm=True))
+    """Its vocab_size is set to the tokenizer's."""
+    initialisation: Initialisation | None = None
+    """How the weights are drawn; none: as the architecture's paper does."""
+    training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+
+
+def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:
+    return [
+        tokenizer_stage(settings),
+        shards_stage(settings),
+        pretrain_stage(settings, quiet=quiet),
+    ]
+
+
+def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
+    """Trains on the shards; a cut run goes on from its last checkpoint."""
+    model = settings.model
+    kind = type(model).__name__.removesuffix("Config")
+
+    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+        from textmill.tasks.pretrain import pretrain
+
+        return pretrain(
+            shards=folder / SHARDS,
+            tokenizer=folder / TOKENIZER,
+            model_config=model,
+            initialisation=settings.initialisation,
+            training=settings.training,
+            work=folder / TRAINING,
+            out=folder / MODEL,
+            quiet=quiet,
+        )
+
+    return Stage(
+        name="pretrain",
+        title=f"train a {kind} of {model.num_layers} layers x {model.width}",
+        inputs=[kind, model, settings.initialisation, dict(settings.training.deciding())],
+        outputs=tuple(f"{MODEL}/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json")),
+        run=run,
+    )

@@ -1,0 +1,149 @@
+"""Five minutes from raw text to a tokenizer, a small language model, its writing, and a report.
+
+Text: the prose of the running Python's own documentation, or your own with `--set corpus=PATH`.
+Expected: at most 1.55 bits per byte on held-out documents of the built-in corpus.
+Hardware: two CPU cores, about 1.5 GB of memory. Time: about five minutes.
+Command: `textmill run`, or `textmill run quickstart --set corpus=my.txt`.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
+from textmill.recipes.pretrain import MODEL, Pretrain, pretrain_stage
+from textmill.recipes.stages import Facts, Stage
+from textmill.recipes.text import SHARDS, shards_stage, tokenizer_stage
+from textmill.tokenizers.spec import TokenizerSpec
+from textmill.training.config import TrainingConfig
+
+EVALUATION = "evaluation.json"
+SAMPLES = "samples.json"
+REPORT = "report"
+
+PROMPTS = ("Return a list of", "This module provides", "Raises ValueError if")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quickstart(Pretrain):
+    """Settings of the recipe: those of `Pretrain` with other defaults, and these."""
+
+    tokenizer: TokenizerSpec = dataclasses.field(
+        default_factory=lambda: TokenizerSpec(vocab_size=2048, allow_fewer=True)
+    )
+    model: GPTConfig | LlamaConfig = dataclasses.field(
+        default_factory=lambda: LlamaConfig(width=256, num_layers=4, num_heads=4, context_length=256, qk_norm=True)
+    )
+    initialisation: Initialisation | None = dataclasses.field(
+        default_factory=lambda: Initialisation(matrices="fan_in", output_projections="zero", head="zero", std=0.7)
+    )
+    training: TrainingConfig = dataclasses.field(
+        default_factory=lambda: TrainingConfig(
+            steps=360,
+            batch_size=16,
+            context_length=256,
+            schedule="wsd",
+            decay_fraction=1.0,
+            final_fraction=0.0,
+            warmup_steps=20,
+        )
+    )
+    prompts: tuple[str, ...] | None = None
+    """What the samples begin with; none: three that suit the built-in corpus, or beginnings of held-out documents."""
+    sample_tokens: int = 120
+    """Tokens that the model adds to each prompt."""
+    temperature: float = 0.7
+    top_p: float = 0.95
+    baseline_bytes: int = 16 << 20
+    """The baselines learn from at most this much of the training text, and are measured on at most an eighth of it."""
+
+
+def stages(settings: Quickstart, quiet: bool) -> Sequence[Stage]:
+    return [
+        tokenizer_stage(settings),
+        shards_stage(settings),
+        pretrain_stage(settings, quiet=quiet),
+        _evaluate_stage(settings),
+        _sample_stage(settings),
+        _report_stage(settings),
+    ]
+
+
+def _evaluate_stage(settings: Quickstart) -> Stage:
+    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+        from textmill.files import write_json
+        from textmill.folder import load
+        from textmill.tasks.evaluate import baselines, evaluate_shards
+
+        model = load(folder / MODEL)
+        metrics = evaluate_shards(model, folder / SHARDS)
+        compared = baselines(folder / SHARDS, model.tokenizer, most_bytes=settings.baseline_bytes)
+        write_json(folder / EVALUATION, {"model": metrics, "baselines": compared})
+        return {
+            **metrics,
+            "baselines": compared,
+            "told": f"{metrics['bits_per_byte']:.3f} bits per byte on held-out text",
+        }
+
+    return Stage(
+        name="evaluate",
+        title="measure it beside gzip, xz and an n-gram model",
+        inputs=settings.baseline_bytes,
+        outputs=(EVALUATION,),
+        run=run,
+    )
+
+
+def _sample_stage(settings: Quickstart) -> Stage:
+    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+        from textmill.files import write_json
+        from textmill.folder import load
+        from textmill.generation import GenerationConfig, generate_batch
+        from textmill.tasks.evaluate import beginnings
+
+        model = load(folder / MODEL)
+        prompts = settings.prompts
+        if prompts is None:
+            builtin = settings.corpus in ("builtin", ("builtin",))
+            prompts = PROMPTS if builtin else beginnings(folder / SHARDS, model.tokenizer, 3)
+        config = GenerationConfig(
+            max_tokens=settings.sample_tokens, temperature=settings.temperature, top_p=settings.top_p
+        )
+        texts = generate_batch(model, list(prompts), config)
+        samples = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
+        write_json(folder / SAMPLES, samples)
+        return {"samples": samples, "told": f"{len(samples)} samples"}
+
+    inputs = [settings.prompts, settings.sample_tokens, settings.temperature, settings.top_p]
+    return Stage(name="write", title="let it write", inputs=inputs, outputs=(SAMPLES,), run=run)
+
+
+def _report_stage(settings: Quickstart) -> Stage:
+    def run(folder: Path, facts: Facts) -> Mapping[str, Any]:
+        from textmill.recipes.quickstart_report import write_report
+
+        page = write_report(folder, settings, facts)
+        return {"page": str(page.relative_to(folder)), "told": f"{page}"}
+
+    return Stage(name="report", title="write the report", inputs=None, outputs=(f"{REPORT}/report.html",), run=run)
+
+
+def show_result(folder: Path, facts: Facts) -> None:
+    """Samples, figures beside the baselines, and what to do next, on stdout."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from textmill.report.page import DATA, read_report_data
+    from textmill.report.terminal import print_summary
+
+    console = Console(highlight=False)
+    for sample in json.loads((folder / SAMPLES).read_text(encoding="utf-8")):
+        console.print(Text(sample["prompt"], style="bold cyan") + Text(sample["text"]))
+        console.rule(style="dim")
+    print_summary(read_report_data(folder / REPORT / DATA), console)
+    console.print(f"report   {folder / facts['report']['page']}", markup=False)
+    console.print(f"model    {folder / MODEL}", markup=False)
+    console.print(f'try      textmill generate {folder / MODEL} "Once upon a time"', markup=False)

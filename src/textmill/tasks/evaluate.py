@@ -1,0 +1,145 @@
+"""How well a model folder predicts held-out text, beside what needs no model."""
+
+import itertools
+import math
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from textmill.data.batches import evaluation_batches
+from textmill.data.build import build_shards
+from textmill.data.shards import TokenShards
+from textmill.data.spec import ShardSpec
+from textmill.errors import DataError
+from textmill.estimators.byte_ngram import ByteNgram, ByteNgramConfig
+from textmill.folder import ModelFolder
+from textmill.metrics.compression import gzip_bits_per_byte, xz_bits_per_byte
+from textmill.metrics.language_model import perplexity
+from textmill.objectives.next_token import NextToken
+from textmill.tokenizers import Tokenizer
+from textmill.training.evaluation import HeldOut
+from textmill.training.placement import chosen_device
+from textmill.training.precision import chosen_dtype
+
+STRIDE_PARTS = 4
+"""Windows overlap, so that a token is predicted from at least 3/4 of the context wherever its text is long enough."""
+
+
+def evaluate_shards(
+    folder: ModelFolder,
+    shards: Path,
+    *,
+    split: str = "validation",
+    batch_size: int = 16,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Mapping[str, float]:
+    """bits_per_byte, loss in nats per token, perplexity, and the tokens and bytes they are measured on.
+
+    Every token of the split is predicted exactly once, the end-of-text tokens between documents included.
+
+    Raises:
+        DataError: the split is empty, or was made with another tokenizer.
+    """
+    text = TokenShards.open(shards, split)  # type: ignore[arg-type]
+    text.check_tokenizer(folder.tokenizer.fingerprint())
+    place = chosen_device(device)
+    model = folder.model.to(place, chosen_dtype(precision, place))
+    length = folder.config.context_length
+    stride = max(1, length // STRIDE_PARTS)
+    held_out = HeldOut(
+        objective=NextToken(),
+        batches=lambda: evaluation_batches(text, batch_size, length, stride=stride),
+        num_bytes=text.text_bytes,
+    )
+    with torch.inference_mode():
+        measured = held_out(model)
+    return {
+        "bits_per_byte": measured["bits_per_byte"],
+        "loss": measured["loss"],
+        "perplexity": perplexity(measured["loss"] * measured["tokens"], int(measured["tokens"])),
+        "tokens": int(measured["tokens"]),
+        "bytes": text.text_bytes,
+    }
+
+
+def evaluate_text(
+    folder: ModelFolder,
+    documents: Iterable[bytes],
+    *,
+    batch_size: int = 16,
+    device: str = "auto",
+    precision: str = "auto",
+) -> Mapping[str, float]:
+    """The same on any text. The ids go through a temporary folder, so the text may be larger than memory.
+
+    Raises:
+        DataError: there is no document.
+    """
+    with tempfile.TemporaryDirectory(prefix="textmill-") as scratch:
+        shards = Path(scratch) / "shards"
+        build_shards(documents, folder.tokenizer, shards, ShardSpec(validation_fraction=0.0))
+        return evaluate_shards(folder, shards, split="train", batch_size=batch_size, device=device, precision=precision)
+
+
+def baselines(shards: Path, tokenizer: Tokenizer, *, most_bytes: int) -> dict[str, Any]:
+    """Bits per byte of the held-out text by what was given the same training text and needs no neural network.
+
+    Args:
+        most_bytes: learn from at most this much of the training text, measure on at most an eighth of it; where that
+            cuts something, the result says so under "cut".
+    """
+    train = list(_up_to(documents(shards, "train", tokenizer), most_bytes))
+    held_out = list(_up_to(documents(shards, "validation", tokenizer), most_bytes // 8))
+    if not held_out:
+        raise DataError("no text was held out to measure on", fix="set shards.validation_fraction to 0.05")
+    text, known = b"\n\n".join(held_out), b"\n\n".join(train)
+    ngram = ByteNgramConfig()
+    return {
+        "gzip": gzip_bits_per_byte(text),
+        "xz": xz_bits_per_byte(text),
+        "xz, after the training text": xz_bits_per_byte(text, train=known),
+        f"{ngram.order}-gram of bytes (Kneser-Ney)": ByteNgram(ngram).fit(train).bits_per_byte(held_out),
+    } | _cut(shards, known, text)
+
+
+def documents(shards: Path, split: str, tokenizer: Tokenizer) -> Iterator[bytes]:
+    """The documents of a split, decoded from their tokens: byte-level tokens give the text back exactly."""
+    tokens = TokenShards.open(shards, split, verify=False)  # type: ignore[arg-type]
+    ends = np.append(tokens.document_starts[1:], tokens.num_tokens)
+    marks = 0 if tokenizer.end_of_text_id is None else 1
+    for start, end in zip(tokens.document_starts.tolist(), ends.tolist(), strict=True):
+        yield tokenizer.decode_bytes(tokens.window(start, end - start - marks))
+
+
+def beginnings(shards: Path, tokenizer: Tokenizer, num: int, *, most_characters: int = 40) -> Sequence[str]:
+    """How `num` held-out documents begin, cut after a word: prompts the model has not seen."""
+    found = []
+    for document in itertools.islice(documents(shards, "validation", tokenizer), num):
+        text = document.decode("utf-8", "ignore").strip()
+        head = text[:most_characters]
+        if len(text) > most_characters and " " in head:
+            head = head[: head.rindex(" ")]
+        found.append(head)
+    return found
+
+
+def _up_to(texts: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    size = 0
+    for text in texts:
+        size += len(text)
+        if size > most_bytes:
+            return
+        yield text
+
+
+def _cut(shards: Path, known: bytes, text: bytes) -> dict[str, Any]:
+    """What the limit left out, in bytes."""
+    whole = [TokenShards.open(shards, split, verify=False).text_bytes for split in ("train", "validation")]
+    if math.isclose(len(known), whole[0], rel_tol=0.02) and math.isclose(len(text), whole[1], rel_tol=0.02):
+        return {}
+    return {"cut": {"learned_bytes": len(known), "measured_bytes": len(text)}}

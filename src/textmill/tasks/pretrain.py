@@ -1,0 +1,112 @@
+"""Token shards and a tokenizer in, a trained model folder out."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import textmill
+from textmill import config
+from textmill.data.batches import PackedBatches, evaluation_batches
+from textmill.data.shards import TokenShards
+from textmill.errors import ConfigError
+from textmill.folder import KINDS, save_folder
+from textmill.models.base import LanguageModel
+from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
+from textmill.objectives.next_token import NextToken
+from textmill.tokenizers import Tokenizer
+from textmill.training.config import TrainingConfig
+from textmill.training.evaluation import HeldOut
+from textmill.training.hooks import Hook, JsonLines, Progress
+from textmill.training.trainer import Trainer, TrainingResult
+
+METRICS = "metrics.jsonl"
+
+HELD_OUT_TOKENS = 1 << 18
+"""At most so many held-out tokens are scored each time while training; the final figure takes all."""
+
+
+def pretrain(
+    *,
+    shards: Path,
+    tokenizer: Path,
+    model_config: GPTConfig | LlamaConfig,
+    initialisation: Initialisation | None,
+    training: TrainingConfig,
+    work: Path,
+    out: Path,
+    quiet: bool,
+) -> Mapping[str, Any]:
+    """Trains a new model, or goes on from the newest checkpoint in `work`, and writes it to `out`.
+
+    Returns the run's figures: losses in nats per token, seconds, tokens, parameters.
+
+    Raises:
+        ConfigError: the sequences are longer than the model's context.
+        DataError: the shards were made with another tokenizer, or are shorter than one sequence.
+    """
+    if training.context_length > model_config.context_length:
+        raise ConfigError(
+            f"training.context_length is {training.context_length}, the model's context only "
+            f"{model_config.context_length} tokens",
+            fix="raise model.context_length or lower training.context_length",
+        )
+    loaded = Tokenizer.load(tokenizer)
+    train = TokenShards.open(shards, "train")
+    train.check_tokenizer(loaded.fingerprint())
+    model = new_model(dataclasses.replace(model_config, vocab_size=loaded.vocab_size), training.seed, initialisation)
+    batches = PackedBatches(
+        train, batch_size=training.batch_size, context_length=training.context_length, seed=training.seed
+    )
+    hooks: list[Hook] = [JsonLines(work / METRICS)] + ([] if quiet else [Progress()])
+    held_out = _held_out(shards, training)
+    result = Trainer(model, NextToken(), batches, training, out=work, evaluate=held_out, hooks=hooks).run()
+    facts = _facts(model, result)
+    how = {
+        "textmill": textmill.__version__,
+        "task": "pretrain",
+        "training": config.to_json(training),
+        "tokenizer": loaded.fingerprint(),
+        "metrics": facts,
+    }
+    save_folder(out, model=model, tokenizer=loaded, run=how)
+    return facts
+
+
+def new_model(
+    model_config: GPTConfig | LlamaConfig, seed: int, initialisation: Initialisation | None = None
+) -> LanguageModel:
+    """A model with fresh weights, of the architecture that the configuration belongs to."""
+    model: LanguageModel = KINDS[model_config.model_type].model_class()(model_config, seed=seed, init=initialisation)
+    return model
+
+
+def _held_out(shards: Path, training: TrainingConfig) -> HeldOut | None:
+    """Measures on held-out text while training; None where none was held out."""
+    validation = TokenShards.open(shards, "validation")
+    if validation.num_tokens == 0:
+        return None
+    length = training.context_length
+    return HeldOut(
+        objective=NextToken(),
+        batches=lambda: evaluation_batches(validation, training.batch_size, length, max_tokens=HELD_OUT_TOKENS),
+        num_bytes=validation.text_bytes if validation.num_tokens <= HELD_OUT_TOKENS else None,
+    )
+
+
+def _facts(model: LanguageModel, result: TrainingResult) -> dict[str, Any]:
+    held_out = f", held-out loss {result.metrics['loss']:.3f}" if result.metrics else ""
+    rate = result.tokens / max(result.elapsed_seconds, 1e-9)
+    return {
+        "parameters": model.num_parameters(),
+        "steps": result.step,
+        "tokens": result.tokens,
+        "loss": result.loss,
+        "held_out": dict(result.metrics),
+        "best_step": result.best_step,
+        "training_seconds": round(result.elapsed_seconds, 3),
+        "tokens_per_second": round(rate, 1),
+        "precision": result.precision,
+        "told": f"{model.num_parameters() / 1e6:.2f} M parameters, {result.tokens:,} tokens at {rate:,.0f} a second"
+        + held_out,
+    }

@@ -58,14 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
-    if words[:1] in (["--version"], ["version"]):
-        print(f"textmill {__version__}")
-        return 0
-    name = _command_of(words)
-    if name is None:
-        return _help(words)
     try:
-        return _run(name, words[len(name.split()) :])
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
     except TextmillError as error:
         if debug:
             raise
@@ -80,6 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader of a pipe went away; keep the interpreter from complaining about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _dispatch(words: list[str]) -> int:
+    if words[:1] in (["--version"], ["version"]):
+        print(f"textmill {__version__}")
+        return 0
+    name = _command_of(words)
+    return _help(words) if name is None else _run(name, words[len(name.split()) :])
 
 
 def _run(name: str, rest: list[str]) -> int:

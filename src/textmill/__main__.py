@@ -1,0 +1,7 @@
+"""`python -m textmill` is the command `textmill`."""
+
+import sys
+
+from textmill.cli import main
+
+sys.exit(main())

@@ -1,0 +1,74 @@
+import subprocess
+import sys
+
+import pytest
+
+from textmill.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    for name, entry in COMMANDS.items():
+        assert f"textmill {name} {entry.usage}" in shown
+
+
+def test_a_group_shows_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokenizer"]) == 0
+    shown = capsys.readouterr().out
+    assert "textmill tokenizer train" in shown
+    assert "textmill generate FOLDER" not in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["rnu"], "there is no command 'rnu'. Fix: did you mean 'textmill run'?"),
+        (
+            ["tokenizer", "trian"],
+            "there is no command 'tokenizer trian'. Fix: did you mean 'textmill tokenizer train'?",
+        ),
+        (["fly"], "there is no command 'fly'. Fix: see 'textmill --help'"),
+        (["generate", "nowhere", "x"], "there is no model folder at nowhere. Fix: check the path"),
+        (["corpus", "stats", "nowhere.txt"], "the input nowhere.txt does not exist. Fix: check the path"),
+        (["run", "quikstart"], "there is no recipe 'quikstart'. Fix: choose from quickstart, pretrain"),
+        (["run", "--set", "corpsu=x"], "there is no setting 'corpsu'. Fix: did you mean 'corpus'?"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith("textmill: error: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == ""
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([*name.split(), "--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"usage: textmill {name}" in shown
+    assert "Example" in shown
+
+
+def test_an_unknown_option_is_status_2() -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["corpus", "stats", "--colour"])
+    assert caught.value.code == 2
+
+
+def test_debug_shows_the_traceback() -> None:
+    command = [sys.executable, "-m", "textmill", "--debug", "corpus", "stats", "nowhere.txt"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m textmill --help | head -1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("textmill: raw text in")
+    assert done.stderr == ""

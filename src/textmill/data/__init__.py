@@ -1,0 +1,1 @@
+"""Token ids on the disk, and batches out of them."""

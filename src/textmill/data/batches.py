@@ -1,0 +1,183 @@
+"""Batches of packed token sequences, each a pure function of the seed and its number.
+
+The ids of a split are seen as a circle, documents one after the other. A *window* predicts `context_length` consecutive
+ids, each from the ones before it in the window and the id just before the window. Windows lie side by side around
+the circle, so in each epoch every id is a target exactly once: nothing is cropped and nothing is repeated. The id
+before the first one is the last one, which is an end-of-text mark if the tokenizer has one: just what a document should
+begin after.
+
+Each epoch lays the windows from another place on, so their borders fall differently, and takes them in another order,
+given by a keyed permutation. Where the length of the circle is no multiple of the window, the epoch's last window is
+filled up with targets that count for nothing. Nothing is stored but the number of the next step: a run goes on
+after a stop, or with another number of workers, with the very batches it would have had.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from textmill.data.shards import TokenShards
+from textmill.errors import ConfigError, DataError
+from textmill.ops.permutation import mixed, permute
+
+IGNORED = -100
+"""A target that counts for nothing: the value that torch's cross-entropy leaves out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Sequences to learn from. Row b, column t of `targets` is the id that follows `tokens[b, : t + 1]`."""
+
+    tokens: np.ndarray
+    """int64 [batch, time]"""
+    targets: np.ndarray
+    """int64 [batch, time]; IGNORED where there is nothing to predict."""
+
+    def num_targets(self) -> int:
+        """The targets that count."""
+        return int(np.count_nonzero(self.targets != IGNORED))
+
+
+class PackedBatches:
+    """An endless stream of batches over one split; `batch(step)` is the same on every call and every machine.
+
+    Raises:
+        DataError: the split is shorter than one sequence.
+    """
+
+    def __init__(self, shards: TokenShards, *, batch_size: int, context_length: int, seed: int = 0) -> None:
+        _check_sizes(batch_size, context_length)
+        if shards.num_tokens <= context_length:
+            raise DataError(
+                f"the {shards.split} split holds {shards.num_tokens} tokens, fewer than one sequence of"
+                f" {context_length + 1}",
+                fix=f"give more text, or set context_length to at most {max(1, shards.num_tokens - 1)}",
+            )
+        self.shards, self.batch_size, self.context_length, self.seed = shards, batch_size, context_length, seed
+        self.windows_per_epoch = -(-shards.num_tokens // context_length)
+        self.step = 0
+        """The number of the batch that iteration gives next."""
+
+    @property
+    def tokens_per_batch(self) -> int:
+        """The targets of a batch, but for the filling of an epoch's last window."""
+        return self.batch_size * self.context_length
+
+    def batch(self, step: int) -> Batch:
+        """The batch of this number, counted from 0 through all epochs."""
+        return self.rows(step * self.batch_size, self.batch_size)
+
+    def rows(self, first: int, count: int) -> Batch:
+        """The windows numbered [first, first + count) of the endless stream: a worker's slice of a batch, say."""
+        begins = np.empty(count, np.int64)
+        stops = np.empty(count, np.int64)
+        size, length, num_windows = self.shards.num_tokens, self.context_length, self.windows_per_epoch
+        done = 0
+        while done < count:
+            epoch, place = divmod(first + done, num_windows)
+            here = slice(done, min(count, done + num_windows - place))
+            windows = permute(np.arange(place, place + here.stop - done), num_windows, mixed(self.seed, epoch))
+            begins[here] = windows * length + mixed(self.seed, epoch, 1) % size
+            stops[here] = np.minimum(size - windows * length, length)
+            done = here.stop
+        return _windows(self.shards, begins, np.zeros(count, np.int64), stops, length)
+
+    def __iter__(self) -> Iterator[Batch]:
+        while True:
+            batch = self.batch(self.step)
+            self.step += 1
+            yield batch
+
+    def state(self) -> dict[str, int]:
+        """All there is to remember."""
+        return {"step": self.step}
+
+    def resume(self, state: Mapping[str, int]) -> None:
+        """Goes on where `state` was taken."""
+        self.step = state["step"]
+
+
+def evaluation_batches(
+    shards: TokenShards,
+    batch_size: int,
+    context_length: int,
+    max_tokens: int | None = None,
+    stride: int | None = None,
+) -> Iterator[Batch]:
+    """Batches that hold every id of the split as a target exactly once, in order.
+
+    All batches have the same shape: what is missing in the last is filled with ignored targets.
+
+    Args:
+        max_tokens: no more than about so many targets (whole windows), taken evenly from all over the split.
+        stride: how many new targets each window adds; fewer than `context_length` gives them longer contexts, at the
+            price of more windows. By default all of a window's targets are new.
+
+    Raises:
+        DataError: the split is empty.
+        ConfigError: a size below 1, or a stride beyond the context.
+    """
+    _check_sizes(batch_size, context_length)
+    stride = context_length if stride is None else stride
+    if not 1 <= stride <= context_length:
+        raise ConfigError(f"stride must be from 1 to context_length ({context_length}), got {stride}")
+    if max_tokens is not None and max_tokens < 1:
+        raise ConfigError(f"max_tokens must be at least 1, got {max_tokens}")
+    if shards.num_tokens == 0:
+        raise DataError(
+            f"the {shards.split} split of {shards.folder} holds no tokens",
+            fix="give more documents, or a larger validation_fraction",
+        )
+    return _evaluation(shards, batch_size, context_length, max_tokens, stride)
+
+
+def _evaluation(
+    shards: TokenShards, batch_size: int, length: int, max_tokens: int | None, stride: int
+) -> Iterator[Batch]:
+    size = shards.num_tokens
+    num_windows = 1 + max(0, -(-(size - length) // stride))
+    chosen = num_windows if max_tokens is None else min(num_windows, max(1, max_tokens // stride))
+    for first in range(0, chosen, batch_size):
+        windows = np.arange(first, min(first + batch_size, chosen)) * num_windows // chosen
+        begins = windows * stride
+        # a window's first targets are the last window's, but for the first window
+        skipped = np.where(windows == 0, 0, length - stride)
+        stops = np.minimum(size - begins, length)
+        missing = batch_size - len(windows)
+        begins, skipped, stops = (np.pad(values, (0, missing)) for values in (begins, skipped, stops))
+        yield _windows(shards, begins, skipped, stops, length)
+
+
+def _windows(shards: TokenShards, begins: np.ndarray, firsts: np.ndarray, stops: np.ndarray, length: int) -> Batch:
+    """Row b predicts the ids at positions begins[b] + [firsts[b], stops[b]) of the circle and ignores its others."""
+    size = shards.num_tokens
+    # the id before a window is its first input
+    positions = (begins - 1) % size
+    if int(positions.max()) + length + 1 <= size:
+        ids = shards.gather(positions, length + 1)
+    else:
+        ids = np.stack([_around(shards, position, length + 1) for position in positions.tolist()])
+    targets = ids[:, 1:]
+    columns = np.arange(length)
+    if firsts.any() or (stops < length).any():
+        counted = (columns >= firsts[:, None]) & (columns < stops[:, None])
+        targets = np.where(counted, targets, IGNORED)
+    return Batch(tokens=np.ascontiguousarray(ids[:, :-1]), targets=np.ascontiguousarray(targets))
+
+
+def _around(shards: TokenShards, position: int, length: int) -> np.ndarray:
+    """`length` ids from `position` on, going on at the beginning after the end."""
+    parts = []
+    while length > 0:
+        count = min(length, shards.num_tokens - position)
+        parts.append(shards.window(position, count))
+        length -= count
+        position = 0
+    return np.concatenate(parts)
+
+
+def _check_sizes(batch_size: int, context_length: int) -> None:
+    for name, value in (("batch_size", batch_size), ("context_length", context_length)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")

@@ -1,0 +1,127 @@
+"""Documents into token shards: encode, mark the end of each, and write to the split that its content decides."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from textmill.data.spec import ShardSpec
+from textmill.data.split import split_documents
+from textmill.data.writer import ShardWriter, Split, SplitCounts, writing_shards
+from textmill.errors import DataError
+
+BATCH_BYTES = 1 << 20
+"""Text that is encoded at once."""
+
+
+class Encoder(Protocol):
+    """The part of a tokenizer that building needs; `encode_documents` is used where it is there."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def end_of_text_id(self) -> int | None: ...
+    def encode_array(self, data: bytes) -> np.ndarray: ...
+    def fingerprint(self) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardReport:
+    """What was written."""
+
+    train: SplitCounts
+    validation: SplitCounts
+
+    @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes of text per token, end-of-text tokens counted as tokens."""
+        return (self.train.text_bytes + self.validation.text_bytes) / (self.train.tokens + self.validation.tokens)
+
+
+def build_shards(
+    documents: Iterable[bytes],
+    tokenizer: Encoder,
+    out: str | os.PathLike[str],
+    spec: ShardSpec | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ShardReport:
+    """Writes both splits of the documents as a folder of token shards, which appears when all is done.
+
+    Each document's ids are followed by the tokenizer's end-of-text id, if it has one. From two documents on, each split
+    gets at least one (see `split_documents`).
+
+    Args:
+        progress: is told the bytes of text done so far.
+
+    Raises:
+        DataError: there is no document.
+        OutputError: the folder can't be written, or holds something else.
+    """
+    spec = ShardSpec() if spec is None else spec
+    with writing_shards(
+        out,
+        tokenizer_fingerprint=tokenizer.fingerprint(),
+        vocab_size=tokenizer.vocab_size,
+        end_of_text_id=tokenizer.end_of_text_id,
+        max_tokens_per_file=spec.max_tokens_per_file,
+    ) as writer:
+        batches: dict[Split, list[bytes]] = {"train": [], "validation": []}
+        waiting: dict[Split, int] = {"train": 0, "validation": 0}
+        done = 0
+
+        def flush(split: Split) -> None:
+            nonlocal done
+            _write(batches[split], tokenizer, writer, split)
+            done += waiting[split]
+            batches[split], waiting[split] = [], 0
+            if progress is not None:
+                progress(done)
+
+        for document, held_out in split_documents(documents, spec.validation_fraction, spec.split_seed):
+            split: Split = "validation" if held_out else "train"
+            batches[split].append(document)
+            waiting[split] += len(document)
+            if waiting[split] >= BATCH_BYTES:
+                flush(split)
+        for split in ("train", "validation"):
+            if batches[split]:
+                flush(split)
+        if done == 0:
+            raise DataError("the corpus holds no document", fix="check the input: every file is empty or white space")
+    return ShardReport(train=writer.counts["train"], validation=writer.counts["validation"])
+
+
+def _write(documents: list[bytes], tokenizer: Encoder, writer: ShardWriter, split: Split) -> None:
+    ids, offsets = _encode(documents, tokenizer)
+    if tokenizer.end_of_text_id is not None:
+        ids, offsets = with_end_of_text(ids, offsets, tokenizer.end_of_text_id)
+    sizes = np.fromiter(map(len, documents), np.int64, len(documents))
+    writer.add_documents(ids, offsets, sizes, split=split)
+
+
+def _encode(documents: list[bytes], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The documents' ids one after the other, and where each begins, with the number of all at the end."""
+    encode_documents = getattr(tokenizer, "encode_documents", None)
+    if encode_documents is not None:
+        ids, offsets = encode_documents(documents)
+        return ids, offsets
+    parts = [tokenizer.encode_array(document) for document in documents]
+    offsets = np.zeros(len(parts) + 1, np.int64)
+    np.cumsum([len(part) for part in parts], out=offsets[1:])
+    return np.concatenate(parts), offsets
+
+
+def with_end_of_text(ids: np.ndarray, offsets: np.ndarray, end_of_text_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ids and offsets of the same documents with one more id after each.
+
+    >>> with_end_of_text(np.array([5, 6, 7]), np.array([0, 2, 3]), 0)
+    (array([5, 6, 0, 7, 0]), array([0, 3, 5]))
+    """
+    new_offsets = offsets + np.arange(len(offsets))
+    out = np.full(len(ids) + len(offsets) - 1, end_of_text_id, ids.dtype)
+    own = np.ones(len(out), np.bool_)
+    own[new_offsets[1:] - 1] = False
+    out[own] = ids
+    return out, new_offsets

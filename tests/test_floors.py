@@ -32,6 +32,7 @@ FLOORS = [
     {"recipes"},
     {"serving"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 PEERS = {"transformers", "tokenizers", "tiktoken", "sentencepiece", "datasets", "peft", "gensim", "ray"}

@@ -26,6 +26,7 @@ _FIXES = {
         "free some space or choose another output folder, then run the same command again",
     ),
     errno.EDQUOT: ("the disk quota is used up", "free some space or choose another output folder"),
+    errno.EFBIG: ("the file is larger than the system allows", "choose another output folder"),
     errno.EROFS: ("the file system is read-only", "choose an output folder that can be written"),
     errno.EACCES: ("permission denied", "choose an output folder that you may write to"),
     errno.EPERM: ("operation not permitted", "choose an output folder that you may write to"),

@@ -105,9 +105,9 @@ def _sample_stage(settings: Quickstart) -> Stage:
         from textmill.tasks.evaluate import beginnings
 
         model = load(folder / MODEL)
-        prompts = settings.prompts
-        if prompts is None:
-            builtin = settings.corpus in ("builtin", ("builtin",))
+        builtin = settings.corpus in ("builtin", ("builtin",))
+        prompts: Sequence[str] = settings.prompts or ()
+        if settings.prompts is None:
             prompts = PROMPTS if builtin else beginnings(folder / SHARDS, model.tokenizer, 3)
         config = GenerationConfig(
             max_tokens=settings.sample_tokens, temperature=settings.temperature, top_p=settings.top_p

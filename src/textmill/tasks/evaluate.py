@@ -16,7 +16,7 @@ from textmill.data.shards import TokenShards
 from textmill.data.spec import ShardSpec
 from textmill.errors import DataError
 from textmill.estimators.byte_ngram import ByteNgram, ByteNgramConfig
-from textmill.folder import ModelFolder
+from textmill.folder import ModelFolder, load
 from textmill.metrics.compression import gzip_bits_per_byte, xz_bits_per_byte
 from textmill.metrics.language_model import perplexity
 from textmill.objectives.next_token import NextToken
@@ -48,7 +48,8 @@ def evaluate_shards(
     text = TokenShards.open(shards, split)  # type: ignore[arg-type]
     text.check_tokenizer(folder.tokenizer.fingerprint())
     place = chosen_device(device)
-    model = folder.model.to(place, chosen_dtype(precision, place))
+    # a copy of its own: the folder's model stays as it is
+    model = load(folder.path).model.to(place, chosen_dtype(precision, place))
     length = folder.config.context_length
     stride = max(1, length // STRIDE_PARTS)
     held_out = HeldOut(

@@ -24,7 +24,7 @@ class CausalAttention(torch.autograd.Function):
     """[N T D] x 3 -> [N T D]."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         scale = q.shape[-1] ** -0.5
         out, kept = torch.empty_like(q), []
         for begin, end in _blocks(q.shape[1]):
@@ -37,7 +37,7 @@ class CausalAttention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """With P the probabilities and G the gradient of the output:
 
         dV = P' G,   dS = P * (G V' - rowsum(P * G V')) / sqrt(D),   dQ = dS K,   dK = dS' Q

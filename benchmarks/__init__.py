@@ -1,0 +1,1 @@
+"""Ours beside the peer, in one run. `python -m benchmarks` lists what there is."""

@@ -1,0 +1,88 @@
+"""docs/benchmarks.md from results.jsonl: the latest result of each comparison."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import ROOT
+from textmill.errors import FormatError
+from textmill.files import write_text
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+_HEAD = """\
+# Benchmarks
+
+Written by `python -m benchmarks table` from `benchmarks/results.jsonl`; do not edit. Both sides are measured in turn in
+one run, after their outputs were found equal. The figure is the median over rounds of the ratio within a round; behind
+each side's median stands the middle half of its measurements. Run one again with `make bench NAME=encode`.
+"""
+
+
+def write(results: Path, page: Path = PAGE) -> str:
+    """Writes the page, and returns its path for people.
+
+    Raises:
+        FormatError: a line of the results is not what the harness writes.
+    """
+    write_text(page, render(latest(results)))
+    return str(page)
+
+
+def latest(results: Path) -> list[dict[str, Any]]:
+    """The last record of each comparison, in the order in which comparisons first appear."""
+    found: dict[str, dict[str, Any]] = {}
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            found[entry["name"]] = entry
+        except (ValueError, KeyError, TypeError):
+            raise FormatError(f"{results.name}, line {number} is no result", fix="delete that line") from None
+    return list(found.values())
+
+
+def render(entries: list[dict[str, Any]]) -> str:
+    """The whole page as Markdown."""
+    parts = [_HEAD]
+    for benchmark in dict.fromkeys(entry["benchmark"] for entry in entries):
+        rows = [entry for entry in entries if entry["benchmark"] == benchmark]
+        parts.append(f"## {benchmark}\n")
+        parts.append("| what | ours | peer | figure | goal | |\n|---|---|---|---|---|---|")
+        parts += [_row(entry) for entry in rows]
+        parts.append("")
+        parts += [f"- {line}" for line in dict.fromkeys(map(_conditions, rows))]
+        parts.append("")
+    if not entries:
+        parts.append("Nothing has been measured yet.\n")
+    return "\n".join(parts)
+
+
+def _row(entry: dict[str, Any]) -> str:
+    peer = entry["peer"]
+    figure = f"{entry['figure']:.3g}" + ("" if entry["goal"].startswith("under") else "x")
+    sizes = ", ".join(f"{name} {value}" for name, value in entry["sizes"].items())
+    what = entry["name"] + (f" ({sizes})" if sizes else "")
+    cells = [
+        what,
+        _side(entry["ours"], entry["unit"]),
+        f"{peer['name']}: {_side(peer, entry['unit'])}" if peer else "",
+        f"**{figure}**",
+        entry["goal"],
+        "reached" if entry["reached"] else "LOST",
+    ]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _side(side: dict[str, Any], unit: str) -> str:
+    return f"{side['median']:.3g} {unit} ({side['lower_quartile']:.3g} to {side['upper_quartile']:.3g})"
+
+
+def _conditions(entry: dict[str, Any]) -> str:
+    machine, versions = entry["machine"], entry["versions"]
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    rounds = len(entry["ours"]["values"])
+    return (
+        f"`{entry['command']}`, {entry['date']}, {rounds} rounds, {machine['processor']}, {machine['cores']} cores; "
+        f"{installed}"
+    )

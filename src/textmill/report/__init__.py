@@ -1,0 +1,1 @@
+"""Plots, the HTML report, and model cards, all made from one `ReportData`."""

@@ -1,0 +1,91 @@
+"""Bytes to ids for one pipeline: the model's encoder, and a thread's own working memory."""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from textmill.errors import DataError
+from textmill.ops.bpe import BpeEncoder
+from textmill.ops.memory import PADDING, padded
+from textmill.ops.split import BLOCK_PIECES, splitter
+from textmill.tokenizers.pipeline import BpeModel, Buffer, Pipeline
+
+MOST_BYTES = (1 << 31) - 1 - PADDING
+"""The longest text: offsets inside a block are 32-bit numbers."""
+_ID_SLACK = 16
+"""Ids that the encoder may write beyond the last one."""
+_OWN_TEXT_BYTES = 1 << 16
+_ZEROS = bytes(PADDING)
+
+
+def bpe_encoder(model: BpeModel, vocab_size: int) -> BpeEncoder:
+    """The encoder of a byte-level BPE model. A byte without a token gets an id from `vocab_size` on."""
+    if model.merges is None:
+        return BpeEncoder.from_ranks(model.tokens)
+    ids = model.tokens
+    byte_ids = np.array([ids.get(bytes([byte]), vocab_size + byte) for byte in range(256)], dtype=np.int32)
+    rows = [(ids[left], ids[right], ids[left + right]) for left, right in model.merges]
+    merges = np.array(rows, dtype=np.int32).reshape(-1, 3)
+    return BpeEncoder.from_merges(byte_ids, merges, ids if model.whole_pieces else None)
+
+
+class Workspace(threading.local):
+    """The memory that one thread encodes in; small texts allocate nothing but their result.
+
+    Each thread, and each forked process, works on its own clone of the encoder, so none waits for another's lock.
+    """
+
+    def __init__(self, pipeline: Pipeline, encoder: BpeEncoder) -> None:
+        self.splitter = splitter(pipeline.split)
+        self.vocab_size = len(pipeline.token_bytes)
+        self.lacks_bytes = any(bytes([byte]) not in pipeline.model.tokens for byte in range(256))
+        self.encoder = encoder.clone()
+        self.text = np.zeros(_OWN_TEXT_BYTES + PADDING, dtype=np.uint8)
+        # the same memory: filling a slice of a view costs a third of what it costs in an array
+        self._view = self.text.data
+        self.ends = np.empty(BLOCK_PIECES, dtype=np.int32)
+        self.ids = np.empty(_OWN_TEXT_BYTES + _ID_SLACK, dtype=np.int32)
+
+    def buffer(self, data: Buffer) -> np.ndarray:
+        """The data as a padded buffer: the thread's own if it fits, good until the next call.
+
+        Raises:
+            DataError: longer than `MOST_BYTES`.
+        """
+        size = len(data)
+        if size > MOST_BYTES:
+            raise DataError(f"a text may have at most {MOST_BYTES} bytes, got {size}", fix="cut it into documents")
+        if size > _OWN_TEXT_BYTES:
+            return padded(data)
+        self._view[:size] = data
+        self._view[size : size + PADDING] = _ZEROS
+        return self.text
+
+    def encode(self, buffer: np.ndarray, start: int, stop: int) -> list[np.ndarray]:
+        """int32 ids of `buffer[start:stop]`, in blocks."""
+        blocks = []
+        for origin, ends in self.splitter.blocks(buffer, start, stop, self.ends):
+            most_ids = int(ends[-1]) + _ID_SLACK
+            if most_ids > len(self.ids):
+                self.ids = np.empty(most_ids, dtype=np.int32)
+            count = self.encoder.encode_into(buffer, origin, ends, len(ends), self.ids)
+            blocks.append(self._checked(self.ids[:count]).copy())
+        return blocks
+
+    def encode_with_ends(self, buffer: np.ndarray, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(int32 ids, int64 byte at which each token ends, in the buffer), a block at a time."""
+        for origin, ends in self.splitter.blocks(buffer, start, stop, self.ends):
+            ids, token_ends = self.encoder.encode_with_ends(buffer, origin, ends, len(ends))
+            yield self._checked(ids), token_ends.astype(np.int64) + origin
+
+    def _checked(self, ids: np.ndarray) -> np.ndarray:
+        """The ids, if every byte had a token.
+
+        Raises:
+            DataError: one hadn't. Many vocabularies leave out the bytes that valid UTF-8 never has.
+        """
+        if self.lacks_bytes and len(ids) and int(ids.max()) >= self.vocab_size:
+            byte = int(ids.max()) - self.vocab_size
+            raise DataError(f"the vocabulary has no token for byte 0x{byte:02X}", fix="give valid UTF-8 text")
+        return ids

@@ -1,0 +1,307 @@
+"""`Tokenizer`: text to ids and back."""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from textmill.errors import DataError, NotSupportedError
+from textmill.ops.bpe import TokenBytes
+from textmill.tokenizers import files, spans
+from textmill.tokenizers.byte_level import to_characters
+from textmill.tokenizers.engine import Workspace, bpe_encoder
+from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Buffer, Part, Pipeline
+from textmill.tokenizers.spec import TokenizerSpec
+from textmill.tokenizers.streaming import StreamDecoder
+
+
+class Tokenizer:
+    """Text <-> ids. Owns the vocabulary; immutable, safe to share between threads and forked processes.
+
+    A special token's string inside a text is plain text, unless `allow_special=True` is said: a text from a stranger
+    cannot end a document. Added tokens that are not special are always found.
+
+    Text that is not valid UTF-8, given as bytes, is encoded and decoded without loss. A lone surrogate in a `str`
+    counts as U+FFFD.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._token_bytes = pipeline.token_bytes
+        self._decoder = TokenBytes(self._token_bytes)
+        self._workspace = Workspace(pipeline, bpe_encoder(pipeline.model, len(self._token_bytes)))
+        plain = [token for token in pipeline.added if not token.special]
+        # [allow_special]: the tokens looked for before and after normalisation; None if there are none
+        self._finders = [self._finders_of(pipeline, plain), self._finders_of(pipeline, pipeline.added)]
+
+    @staticmethod
+    def _finders_of(
+        pipeline: Pipeline, tokens: Sequence[AddedToken]
+    ) -> tuple[AddedTokenFinder, AddedTokenFinder] | None:
+        if not tokens and not pipeline.normal_forms:
+            return None
+        before = [token for token in tokens if not token.normalized]
+        contents = {token: pipeline.normalized(token.content) for token in tokens if token.normalized}
+        after = [dataclasses.replace(token, content=content) for token, content in contents.items()]
+        return AddedTokenFinder(before), AddedTokenFinder(after)
+
+    def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Pipeline]]:
+        return type(self), (self.pipeline,)
+
+    def __repr__(self) -> str:
+        return f"Tokenizer(vocab_size={self.vocab_size}, split={self.pipeline.split!r})"
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id: the rows that a model's embedding needs."""
+        return len(self._token_bytes)
+
+    @property
+    def special_tokens(self) -> dict[str, int]:
+        """Id of each special token."""
+        return self.pipeline.special_tokens
+
+    @property
+    def end_of_text_id(self) -> int | None:
+        """The id that ends a text, if there is one."""
+        return None if self.pipeline.end_of_text is None else self.special_tokens[self.pipeline.end_of_text]
+
+    def token_to_id(self, token: str | bytes) -> int | None:
+        """The id of a token, given as its bytes or as its string in the vocabulary; None if there is no such token."""
+        return self.pipeline.ids.get(token) if isinstance(token, str) else self._ids_of_bytes.get(token)
+
+    def id_to_bytes(self, id: int) -> bytes:
+        """The bytes that the id stands for.
+
+        Raises:
+            DataError: there is no such id.
+        """
+        token = self._token_bytes[id] if 0 <= id < len(self._token_bytes) else None
+        if token is None:
+            raise DataError(f"there is no token with the id {id}, the ids are 0 to {self.vocab_size - 1}")
+        return token
+
+    def id_to_token(self, id: int) -> str:
+        """The id's string in the vocabulary: byte-level characters, or an added token as it is.
+
+        Raises:
+            DataError: there is no such id.
+        """
+        token = self.id_to_bytes(id)
+        return self._added_strings.get(id) or to_characters(token)
+
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """The ids of the text."""
+        return self._encode(_utf8(text), allow_special).tolist()
+
+    def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
+        """The ids of each text."""
+        return [self._encode(_utf8(text), allow_special).tolist() for text in texts]
+
+    def encode_array(self, data: str | Buffer, *, allow_special: bool = False) -> np.ndarray:
+        """int32 ids of UTF-8 data: the fast path. Releases the GIL while it works.
+
+        Raises:
+            DataError: 2 GiB or more in one text.
+        """
+        return self._encode(_utf8(data) if isinstance(data, str) else _flat(data), allow_special)
+
+    def encode_documents(
+        self, documents: Iterable[Buffer], *, allow_special: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids of all documents, int64 offsets): document i has ids[offsets[i]:offsets[i + 1]]."""
+        arrays = [self._encode(_flat(document), allow_special) for document in documents]
+        offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
+        np.cumsum([len(array) for array in arrays], out=offsets[1:])
+        return _joined(arrays), offsets
+
+    def spans(self, text: str, *, allow_special: bool = False) -> list[tuple[int, int]]:
+        """(start, end) in characters of the text, for each id of `encode`; see `encode_with_spans`."""
+        return self.encode_with_spans(text, allow_special=allow_special)[1]
+
+    def encode_with_spans(self, text: str, *, allow_special: bool = False) -> tuple[list[int], list[tuple[int, int]]]:
+        """(ids, spans): span i holds the characters of which token i has at least one byte.
+
+        Neighbours overlap by a character where a token ends inside one. These are the offsets of `tokenizers`.
+
+        Raises:
+            NotSupportedError: the tokenizer normalises, and the text is not in its normal form.
+        """
+        data = _utf8(text)
+        normal, parts = self._parts(data, allow_special)
+        if normal != data:
+            raise NotSupportedError("spans of a text that normalisation changes", fix="normalise the text first")
+        ids, starts, ends = spans.byte_spans(self._workspace, data, parts)
+        if self.pipeline.trim_offsets:
+            return ids.tolist(), spans.trimmed(data, starts, ends)
+        return ids.tolist(), spans.in_characters(data, starts, ends)
+
+    def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special: bool = False) -> str:
+        """The text of the ids; bytes that are not UTF-8 become U+FFFD.
+
+        Raises:
+            DataError: an id is not in the vocabulary.
+        """
+        if skip_special:
+            special = set(self.special_tokens.values())
+            ids = [id for id in ids if id not in special]
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
+        """The bytes of the ids: exactly what was encoded.
+
+        Raises:
+            DataError: an id is not in the vocabulary.
+        """
+        array = np.asarray(ids)
+        if array.size and array.dtype.kind not in "iu":
+            raise DataError(f"ids must be whole numbers, got {array.dtype}")
+        return self._decoder.decode(array.astype(np.int64, copy=False).ravel())
+
+    def stream(self) -> StreamDecoder:
+        """A decoder that takes ids one at a time."""
+        return StreamDecoder(self.id_to_bytes)
+
+    def fingerprint(self) -> str:
+        """A SHA-256, equal for tokenizers that give equal ids because all their parts are equal."""
+        return self._fingerprint
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str | bytes],
+        spec: TokenizerSpec | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """A tokenizer made from the texts, which are read once, one at a time.
+
+        Args:
+            spec: what to train, or its fields as keywords: `Tokenizer.train(texts, vocab_size=8000)`.
+            progress: called as progress(merges done, merges wanted).
+
+        Raises:
+            ConfigError: a setting out of range or unknown.
+            DataError: no text, or too little for the vocabulary.
+        """
+        from textmill.tokenizers import training
+
+        return cls(training.train(texts, training.resolve(spec, settings), progress))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes a folder that `transformers.AutoTokenizer` opens, or, to a path ending in .json, tokenizer.json alone.
+
+        Raises:
+            OutputError: the path can't be written.
+        """
+        files.save(self.pipeline, Path(path))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, split: str | None = None) -> Self:
+        """The tokenizer in a folder, a tokenizer.json, a .tiktoken file, or a folder with vocab.json and merges.txt.
+
+        Args:
+            split: the splitting pattern, for the formats that don't hold it.
+
+        Raises:
+            FormatError: missing or malformed.
+            NotSupportedError: a format, or a part of it, that is not implemented.
+        """
+        return cls(files.load(Path(path), split))
+
+    @classmethod
+    def from_tiktoken(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        split: str | None = None,
+        special_tokens: dict[str, int] | None = None,
+    ) -> Self:
+        """The tokenizer of a tiktoken rank file; split and special tokens come from the file's name, or as given."""
+        from textmill.tokenizers.tiktoken_format import read_tiktoken
+
+        return cls(read_tiktoken(Path(path), split=split, special_tokens=special_tokens))
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
+        canonical = json.dumps(files.to_schema(self.pipeline), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @functools.cached_property
+    def _ids_of_bytes(self) -> dict[bytes, int]:
+        return {token: id for id, token in enumerate(self._token_bytes) if token is not None}
+
+    @functools.cached_property
+    def _added_strings(self) -> dict[int, str]:
+        return {token.id: token.content for token in self.pipeline.added}
+
+    def _encode(self, data: Buffer, allow_special: bool) -> np.ndarray:
+        workspace = self._workspace
+        if self._finders[allow_special] is None:
+            buffer = workspace.buffer(data)
+            return _joined(workspace.encode(buffer, 0, len(data)))
+        data, parts = self._parts(data, allow_special)
+        buffer = workspace.buffer(data)
+        arrays = []
+        for start, stop, id in parts:
+            if id == TEXT:
+                arrays += workspace.encode(buffer, start, stop)
+            else:
+                arrays.append(np.array([id], dtype=np.int32))
+        return _joined(arrays)
+
+    def _parts(self, data: Buffer, allow_special: bool) -> tuple[Buffer, list[Part]]:
+        """(the data normalised, its parts)."""
+        finders = self._finders[allow_special]
+        if finders is None:
+            return data, [(0, len(data), TEXT)] if data else []
+        before, after = finders
+        parts = before.cut(data, 0, len(data))
+        if self.pipeline.normal_forms:
+            data, parts = self._normalized(data, parts)
+        found: list[Part] = []
+        for part in parts:
+            found += after.cut(data, part[0], part[1]) if part[2] == TEXT else [part]
+        return data, found
+
+    def _normalized(self, data: Buffer, parts: list[Part]) -> tuple[Buffer, list[Part]]:
+        pieces: list[bytes] = []
+        moved: list[Part] = []
+        at = 0
+        for start, stop, id in parts:
+            piece = bytes(data[start:stop])
+            if id == TEXT and not piece.isascii():
+                text = self.pipeline.normalized(piece.decode("utf-8", "surrogateescape"))
+                piece = text.encode("utf-8", "surrogateescape")
+            pieces.append(piece)
+            moved.append((at, at + len(piece), id))
+            at += len(piece)
+        return b"".join(pieces), moved
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # surrogates that pair up become their character, the others U+FFFD, as in tiktoken
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _flat(data: Buffer) -> Buffer:
+    """The data as bytes, or as a view whose elements are bytes."""
+    if isinstance(data, memoryview) and data.format == "B" and data.c_contiguous:
+        return data
+    return bytes(data)
+
+
+def _joined(arrays: list[np.ndarray]) -> np.ndarray:
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)

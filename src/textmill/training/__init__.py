@@ -1,0 +1,1 @@
+"""Learning by gradient: the trainer, optimiser groups, schedules, precision, checkpoints, hooks."""

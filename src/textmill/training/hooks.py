@@ -1,0 +1,227 @@
+"""What watches a run: a hook is told of steps, evaluations and checkpoints, and changes nothing."""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from textmill.errors import ConfigError
+from textmill.files import clear_errors, replacing
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """What is known when a run starts or goes on."""
+
+    first_step: int
+    """0, or the step that a checkpoint goes on from."""
+    steps: int | None
+    minutes: float | None
+    num_parameters: int
+    precision: str
+    """Of the working weights: fp32 or bf16."""
+    device: str
+    threads: int
+    tokens_per_step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepRecord:
+    """One update of the weights."""
+
+    step: int
+    """Updates done, this one included."""
+    loss: float
+    """The weighted mean over the batch before the update, in nats."""
+    learning_rate: float
+    """The largest of the groups' rates."""
+    gradient_norm: float
+    """Before clipping."""
+    tokens: int
+    """Tokens trained on so far."""
+    tokens_per_second: float
+    """Of this step."""
+    elapsed_seconds: float
+    """Training time so far, over all starts."""
+    seconds_left: float
+    """At the pace so far."""
+
+
+class Hook:
+    """Does nothing at all occasions; override those of interest."""
+
+    def on_start(self, run: RunRecord) -> None:
+        """Before the first step."""
+
+    def on_step(self, record: StepRecord) -> None:
+        """After each update."""
+
+    def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
+        """After each measurement on held-out text."""
+
+    def on_checkpoint(self, step: int, path: Path) -> None:
+        """After each checkpoint."""
+
+    def on_end(self) -> None:
+        """After the last step, or when the run is stopped or fails."""
+
+
+class JsonLines(Hook):
+    """One JSON object a line for each step and evaluation.
+
+    When a run goes on from a checkpoint, lines beyond it are dropped: each step stands in the file once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: IO[str] | None = None
+
+    def on_start(self, run: RunRecord) -> None:
+        kept = [line for line in _whole_lines(self.path) if line["step"] <= run.first_step]
+        with replacing(self.path) as file:
+            file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
+        with clear_errors(self.path):
+            self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+
+    def on_step(self, record: StepRecord) -> None:
+        self._write({"kind": "step", **asdict(record)})
+
+    def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._write({"kind": "evaluation", "step": step, **metrics})
+
+    def on_end(self) -> None:
+        if self.file is not None:
+            self.file.close()
+
+    def _write(self, line: Mapping[str, Any]) -> None:
+        assert self.file is not None
+        finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in line.items()}
+        with clear_errors(self.path):
+            self.file.write(json.dumps(finite) + "\n")
+            # given to the system, so that a killed process loses no line
+            self.file.flush()
+
+
+class Progress(Hook):
+    """A bar on a terminal, and a plain line every ten seconds elsewhere; both on stderr."""
+
+    SECONDS_BETWEEN_LINES = 10.0
+
+    def __init__(self, *, title: str = "training") -> None:
+        self.title = title
+        self.held_out = ""
+        self.shown = 0.0
+        self.bar: Any = None
+        self.task: Any = None
+        self.run: RunRecord | None = None
+
+    def on_start(self, run: RunRecord) -> None:
+        self.run = run
+        self.shown = time.monotonic()
+        if run.first_step:
+            print(f"{self.title}: going on from step {run.first_step:,}", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            self._start_bar()
+
+    def on_step(self, record: StepRecord) -> None:
+        if self.bar is not None:
+            done = record.elapsed_seconds / (record.elapsed_seconds + record.seconds_left)
+            self.bar.update(self.task, completed=done, told=self._told(record))
+            return
+        now = time.monotonic()
+        if now - self.shown >= self.SECONDS_BETWEEN_LINES:
+            self.shown = now
+            print(f"{self.title}: {self._told(record)}", file=sys.stderr, flush=True)
+
+    def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
+        if "bits_per_byte" in metrics:
+            self.held_out = f"  held out {metrics['bits_per_byte']:.3f} bits/byte"
+        elif "loss" in metrics:
+            self.held_out = f"  held out {metrics['loss']:.3f}"
+        if self.bar is None:
+            print(f"{self.title}: step {step:,}{self.held_out}", file=sys.stderr, flush=True)
+
+    def on_end(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+    def _told(self, record: StepRecord) -> str:
+        of = f"/{self.run.steps:,}" if self.run is not None and self.run.steps else ""
+        return (
+            f"step {record.step:,}{of}  loss {record.loss:.3f}{self.held_out}"
+            f"  {record.tokens_per_second:,.0f} tokens/s  {_duration(record.seconds_left)} left"
+        )
+
+    def _start_bar(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn(self.title), BarColumn(), TextColumn("{task.fields[told]}"))
+        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self.task = self.bar.add_task(self.title, total=1.0, told="")
+        self.bar.start()
+
+
+class TensorBoard(Hook):
+    """The same figures for TensorBoard.
+
+    Raises:
+        ConfigError: tensorboard isn't installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ConfigError(
+                "TensorBoard is asked for and not installed", fix="pip install 'textmill[tensorboard]', or leave it out"
+            ) from None
+        self.make_writer = SummaryWriter
+        self.folder = folder
+        self.writer: Any = None
+
+    def on_start(self, run: RunRecord) -> None:
+        with clear_errors(self.folder):
+            self.writer = self.make_writer(str(self.folder), purge_step=run.first_step + 1)
+
+    def on_step(self, record: StepRecord) -> None:
+        for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
+            self.writer.add_scalar(f"training/{name}", getattr(record, name), record.step)
+
+    def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
+        for name, value in metrics.items():
+            self.writer.add_scalar(f"held_out/{name}", value, step)
+
+    def on_end(self) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
+def _whole_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of an earlier start; a last one that was cut is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    """
+    >>> _duration(7.4), _duration(83), _duration(7325)
+    ('0:07', '1:23', '2:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,194 @@
+"""Oracle: `tokenizers` reads what is written, and what it writes is read."""
+
+import copy
+import json
+
+import pytest
+import tokenizers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from textmill.errors import FormatError, NotSupportedError
+from textmill.tokenizers.byte_level import to_characters
+from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.tokenizer_json import from_schema, read_tokenizer_json, to_schema
+
+BYTES = {bytes([byte]): byte + 1 for byte in range(256)}
+PIPELINE = Pipeline(
+    model=BpeModel(tokens=BYTES | {b" a": 257, b"ab": 258, b"abc": 260}, merges=[(b" ", b"a"), (b"a", b"b")]),
+    split="gpt2",
+    added=(AddedToken(content="<|endoftext|>", id=0), AddedToken(content="<é >", id=259, special=False)),
+    end_of_text="<|endoftext|>",
+)
+
+
+def changed(*path_and_value):
+    """The schema of `PIPELINE` with one part replaced."""
+    schema = copy.deepcopy(to_schema(PIPELINE))
+    *path, last, value = path_and_value
+    part = schema
+    for key in path:
+        part = part[key]
+    part[last] = value
+    return schema
+
+
+def test_round_trip():
+    assert from_schema(json.loads(json.dumps(to_schema(PIPELINE)))) == PIPELINE
+
+
+@pytest.mark.parametrize("split", ["gpt2", "cl100k", "o200k", "llama3", r"\d+|x"])
+def test_tokenizers_reads_it(split):
+    pipeline = Pipeline(model=PIPELINE.model, split=split, added=PIPELINE.added)
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(to_schema(pipeline)))
+    assert theirs.get_vocab() == pipeline.ids
+    assert theirs.decode(theirs.encode("héx 123\n <é >").ids) == "héx 123\n <é >"
+    # what it writes in turn describes the same tokenizer
+    from textmill.ops.split import splitter
+
+    again = from_schema(json.loads(theirs.to_str()))
+    assert (again.model, again.added) == (pipeline.model, pipeline.added)
+    assert splitter(again.split).pattern == splitter(split).pattern
+
+
+def test_merges_as_strings_are_read():
+    schema = changed("model", "merges", ["Ġ a", "a b"])
+    assert from_schema(schema) == PIPELINE
+
+
+def test_ranks_are_written_as_merges():
+    pipeline = Pipeline(model=BpeModel(tokens=PIPELINE.model.tokens, merges=None), split="cl100k")
+    model = to_schema(pipeline)["model"]
+    assert model["ignore_merges"] is True
+    assert model["merges"] == [["Ġ", "a"], ["a", "b"], ["ab", "c"]]
+    assert from_schema(to_schema(pipeline)).model == pipeline.model
+
+
+def test_normal_forms_in_a_sequence():
+    steps = [{"type": "NFD"}, {"type": "NFKC"}]
+    pipeline = from_schema(changed("normalizer", {"type": "Sequence", "normalizers": steps}))
+    assert pipeline.normal_forms == ("NFD", "NFKC")
+    assert to_schema(pipeline)["normalizer"] == {"type": "Sequence", "normalizers": steps}
+    assert to_schema(from_schema(changed("normalizer", {"type": "NFC"})))["normalizer"] == {"type": "NFC"}
+
+
+def test_an_added_token_that_a_merge_makes():
+    """`tokenizers` lets one add a token that the vocabulary has already."""
+    schema = to_schema(PIPELINE)
+    schema["added_tokens"] += [{"id": 258, "content": "ab", "special": False}]
+    pipeline = from_schema(schema)
+    assert pipeline.model.tokens[b"ab"] == 258
+    assert [token.content for token in pipeline.added] == ["<|endoftext|>", "ab", "<é >"]
+    assert from_schema(to_schema(pipeline)) == pipeline
+    assert tokenizers.Tokenizer.from_str(json.dumps(to_schema(pipeline))).get_vocab() == pipeline.ids
+
+
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+SPLIT = {"type": "Split", "pattern": {"Regex": "x"}, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*steps):
+    return {"type": "Sequence", "pretokenizers": list(steps)}
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (("version", "2.0"), "version '2.0'"),
+        (("truncation", {"max_length": 5}), "truncation: set in the file. Fix: remove it"),
+        (("padding", {"strategy": "BatchLongest"}), "padding"),
+        (("normalizer", {"type": "Lowercase"}), "normalizer: Lowercase"),
+        (("pre_tokenizer", None), "pre_tokenizer: one that does not end with ByteLevel"),
+        (("pre_tokenizer", {"type": "Metaspace"}), "pre_tokenizer"),
+        (("pre_tokenizer", BYTE_LEVEL | {"add_prefix_space": True}), "pre_tokenizer.add_prefix_space: true"),
+        (("pre_tokenizer", sequence({"type": "Digits"}, BYTE_LEVEL)), "the sequence Digits, ByteLevel"),
+        (("pre_tokenizer", sequence(SPLIT, SPLIT, BYTE_LEVEL)), "the sequence Split, Split, ByteLevel"),
+        (("pre_tokenizer", sequence(SPLIT | {"behavior": "Removed"}, BYTE_LEVEL)), "Split with behavior 'Removed'"),
+        (("pre_tokenizer", sequence(SPLIT | {"invert": True}, BYTE_LEVEL)), "or inverted"),
+        (("pre_tokenizer", sequence(SPLIT | {"pattern": {"String": " "}}, BYTE_LEVEL)), r"Split on \{'String': ' '\}"),
+        (("post_processor", {"type": "TemplateProcessing"}), "post_processor: TemplateProcessing"),
+        (("post_processor", {"type": "ByteLevel"}), "post_processor: trim_offsets together with add_prefix_space"),
+        (("decoder", None), "decoder: None"),
+        (("decoder", {"type": "WordPiece"}), "decoder: WordPiece"),
+        (("model", "type", "Unigram"), "model: type Unigram"),
+        (("model", "dropout", 0.1), "model.dropout: 0.1"),
+        (("model", "byte_fallback", True), "model.byte_fallback"),
+        (("model", "end_of_word_suffix", "</w>"), "model.end_of_word_suffix: '</w>'"),
+        (("model", "continuing_subword_prefix", "##"), "model.continuing_subword_prefix"),
+        (("model", "vocab", {"▁a": 0}), "the token '▁a', which is not byte-level"),
+        (("model", "vocab", {"the": 0}), "model.vocab: no byte has a token, so it is not byte-level"),
+        (("added_tokens", 0, "lstrip", True), "added_tokens.lstrip: on for '<|endoftext|>'"),
+        (("added_tokens", 0, "single_word", True), "added_tokens.single_word"),
+    ],
+)
+def test_a_part_that_is_not_supported_is_named(change, part):
+    with pytest.raises(NotSupportedError, match=part.replace("|", r"\|")):
+        from_schema(changed(*change))
+
+
+VOCAB = to_schema(PIPELINE)["model"]["vocab"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("model", []), "'model' must be of type dict"),
+        (("model", "vocab", []), "'vocab' must be of type dict"),
+        (("model", "vocab", VOCAB | {"Ġa": "1"}), "the id of 'Ġa' must be a whole number, got '1'"),
+        (("model", "vocab", VOCAB | {"Ġa": True}), "must be a whole number, got True"),
+        (("model", "vocab", VOCAB | {"Ġa": 2}), "have the same id 2"),
+        (("model", "vocab", VOCAB | {"Ġa": 1 << 31}), "ids must be from 0"),
+        (("model", "vocab", VOCAB | {"Ġa": -5}), "ids must be from 0"),
+        (("model", "merges", {}), "'merges' must be of type list"),
+        (("model", "merges", ["a b c"]), "a merge must be two tokens, got 'a b c'"),
+        (("model", "merges", [["a"]]), "a merge must be two tokens"),
+        (("model", "merges", [["a", 1]]), "a merge must be two tokens"),
+        (("model", "merges", [["a", "c"]]), r"the merge \['a', 'c'\] makes or needs a token that is not in"),
+        (("model", "merges", [["a", "▁"]]), "that is not in the vocabulary"),
+        (("added_tokens", {}), "'added_tokens' must be of type list"),
+        (("added_tokens", [5]), "an added token must be an object, got 5"),
+        (("added_tokens", 0, "content", ""), "the added token 0 is empty"),
+        (("added_tokens", 0, "content", "a\ud800"), "the added token 0 is not text"),
+        (("added_tokens", 0, "id", "0"), "'id' must be of type int, got '0'"),
+        (("added_tokens", 0, "id", 77), "have the same id 77"),
+        (("pre_tokenizer", 5), "pre_tokenizer must be an object, got 5"),
+        (("pre_tokenizer", {"type": "Sequence", "pretokenizers": [5]}), "every step of pre_tokenizer must be"),
+    ],
+)
+def test_damaged_files(change, message):
+    with pytest.raises(FormatError, match=message):
+        from_schema(changed(*change))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ("[]", "it has no part 'model'"),
+        ("{}", "it has no part 'model'"),
+        ("[" * 99999, "too deep"),
+    ],
+)
+def test_files_that_are_not_tokenizers(tmp_path, text, message):
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(FormatError, match=message):
+        read_tokenizer_json(tmp_path / "tokenizer.json")
+
+
+paths = [("added_tokens",), ("added_tokens", 0), ("pre_tokenizer",), ("decoder",), ("post_processor",), ("normalizer",)]
+paths += [("model",), ("model", "vocab"), ("model", "merges"), ("model", "merges", 0), ("model", "vocab", "a")]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 400) | st.text("aĠ▁", max_size=2) | st.just("ByteLevel"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "a", "id", "content"]), inner),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(paths), values)
+def test_hostile_parts_never_crash(path, value):
+    try:
+        pipeline = from_schema(changed(*path, value))
+    except (FormatError, NotSupportedError):
+        return
+    assert to_characters(b"a") in pipeline.ids

@@ -4,9 +4,9 @@ import unicodedata
 
 import numpy as np
 import pytest
+from tools import unicode_classes
 
 from textmill.ops.split import classes as c
-from textmill.ops.split import make_classes
 
 KINDS = {"Lu": c.UPPER, "Lt": c.UPPER, "Ll": c.LOWER, "Lm": c.CASELESS, "Lo": c.CASELESS}
 KINDS |= {"Mn": c.MARK, "Mc": c.MARK, "Me": c.MARK, "Nd": c.NUMBER, "Nl": c.NUMBER, "No": c.NUMBER}
@@ -40,24 +40,24 @@ def test_white_space_and_line_ends():
 def test_runs_and_packing_are_inverse():
     table = c.class_table().copy()
     table[[10, 13]] = c.SPACE
-    assert make_classes.packed(make_classes.runs(table.tolist())) == "".join(c._PACKED.split())
+    assert unicode_classes.packed(unicode_classes.runs(table.tolist())) == "".join(c._PACKED.split())
 
 
-@pytest.mark.parametrize("kind", make_classes._PATTERNS)
+@pytest.mark.parametrize("kind", unicode_classes._PATTERNS)
 def test_table_is_what_tiktoken_sees(kind):
     table = c.class_table()
-    expected = make_classes.matched(make_classes._PATTERNS[kind])
+    expected = unicode_classes.matched(unicode_classes._PATTERNS[kind])
     mask = kind | c.NEWLINE if kind == c.SPACE else kind
     assert set(np.flatnonzero(table & mask).tolist()) == expected
 
 
-@pytest.mark.parametrize("kind", make_classes._PATTERNS)
+@pytest.mark.parametrize("kind", unicode_classes._PATTERNS)
 def test_table_is_what_tokenizers_sees(kind):
     from tokenizers import Regex, pre_tokenizers
 
     table = c.class_table()
     mask = kind | c.NEWLINE if kind == c.SPACE else kind
-    split = pre_tokenizers.Split(Regex(make_classes._PATTERNS[kind]), "removed")
+    split = pre_tokenizers.Split(Regex(unicode_classes._PATTERNS[kind]), "removed")
     # every run's first and last code point, and the code points beside them: the whole table would take a minute
     edges = np.flatnonzero(np.diff(table))
     codes = np.unique(np.concatenate([edges, edges + 1, np.arange(0x3000)]))

@@ -1,7 +1,7 @@
 """The character classes that pre-tokenisation asks for, as one byte per code point, pinned to Unicode 16.0.
 
 Pinned, because the `unicodedata` of Python and the `regex` module change with their versions, and a tokenizer must give
-the same ids everywhere. The data below were written by `make_classes.py`.
+the same ids everywhere. The data below were written by `tools/unicode_classes.py`.
 """
 
 import base64

@@ -1,0 +1,1 @@
+"""Programs that write data files of the package; run by hand, seldom."""

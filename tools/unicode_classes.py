@@ -1,4 +1,4 @@
-"""Writes the data of `textmill.ops.split.classes`: `python -m tools.unicode_classes`. Needs tiktoken; run by hand, seldom.
+"""Writes the data of `textmill.ops.split.classes`: `python -m tools.unicode_classes`. By hand, seldom; needs tiktoken.
 
 Source of truth: what the character classes of tiktoken's regex engine match, so that token ids agree with tiktoken on
 every code point. tiktoken 0.14 and tokenizers 0.23 see the same classes, those of Unicode 16.0. A newer Unicode assigns

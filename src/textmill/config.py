@@ -80,7 +80,8 @@ def _assigned(config: Any, path: list[str], text: str, where: str) -> Any:
         return dataclasses.replace(config, **{name: _assigned(current, path[1:], text, where)})
     try:
         value = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
+        # no JSON, or more digits or brackets than Python reads
         value = text
     try:
         checked = _checked(hint, value, where)

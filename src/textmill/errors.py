@@ -12,6 +12,9 @@ class TextmillError(Exception):
     temperature must be > 0, got -1. Fix: use 0.8
     """
 
+    exit_status = 2
+    """What the command line ends with."""
+
     def __init__(self, problem: str, *, fix: str = "") -> None:
         self.problem = problem
         self.fix = fix

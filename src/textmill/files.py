@@ -99,6 +99,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             yield temporary
             for file in sorted(temporary.rglob("*")):
                 if file.is_file():
+                    file.chmod(0o666 & ~_umask())
                     with open(file, "rb") as opened:
                         os.fsync(opened.fileno())
                 else:
@@ -134,22 +135,26 @@ def read_json(path: str | os.PathLike[str], *, most_bytes: int = 1 << 30) -> Any
     """The value in a JSON file.
 
     Raises:
-        FormatError: missing, not UTF-8, not JSON, nested too deep, or larger than `most_bytes`.
+        FormatError: missing, not UTF-8, not JSON, nested too deep, a key twice, a number of thousands of digits, or
+            larger than `most_bytes`.
     """
     path = Path(path)
     try:
         size = path.stat().st_size
         if size > most_bytes:
             raise FormatError(f"{path} has {size} bytes, more than the {most_bytes} a JSON file may have here")
-        return json.loads(path.read_bytes().decode("utf-8"))
+        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_without_duplicates)
     except FileNotFoundError:
         raise FormatError(f"{path} does not exist", fix="check the path") from None
     except IsADirectoryError:
         raise FormatError(f"{path} is a folder, expected a JSON file") from None
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is not UTF-8 at byte {error.start}", fix="write the file again") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:
+        # besides malformed text: a key that stands twice, an integer that Python refuses to read
         raise FormatError(f"{path} is not JSON: {error}", fix="write the file again") from None
+    except OSError as error:
+        raise FormatError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
     except RecursionError:
         raise FormatError(f"{path} is nested too deep to be read") from None
 
@@ -193,6 +198,16 @@ def claim_output(folder: str | os.PathLike[str], *, marker: str, force: bool = F
             fix="choose another -o, or add --force to write beside it",
         )
     return folder
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; the standard library would silently take the last of two equal keys."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!r:.80} stands twice in one object")
+    return value
 
 
 def _umask() -> int:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import math
 import platform
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,8 @@ class StoppedError(TextmillError):
     def __init__(self, signal_name: str, step: int) -> None:
         super().__init__(f"stopped by {signal_name} after step {step}", fix="run the same command again to go on")
         self.signal_name, self.step = signal_name, step
+        # what shells say of a process that a signal ended: 130 for Ctrl-C
+        self.exit_status = 128 + signal.Signals[signal_name]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,143 @@
+"""Counting pieces: how often each distinct piece of the texts occurs.
+
+The table owns a copy of each distinct piece, so memory follows the number of distinct pieces and not the corpus, and
+texts may be dropped as soon as they are counted. Counts are 64 bits wide.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from textmill.errors import DataError
+from textmill.ops.bpe import cpu_count as kernels
+from textmill.ops.bpe.keys import bad_ends, check_block
+from textmill.ops.memory import PADDING, padded
+
+_FIRST_TABLE_BITS = 14
+_FIRST_ARENA_BYTES = 1 << 18
+_MERGE_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceCounts:
+    """Distinct pieces and how often each occurs, in order of first appearance.
+
+    >>> counts = PieceCounts.from_mapping({b"the": 3, b" cat": 1})
+    >>> counts.piece(1), counts.counts.tolist(), len(counts)
+    (b' cat', [3, 1], 2)
+    """
+
+    arena: np.ndarray
+    """uint8: all pieces one after the other, then padding."""
+    offsets: np.ndarray
+    """int64[n + 1]: piece i is arena[offsets[i] : offsets[i + 1]]."""
+    counts: np.ndarray
+    """int64[n]: occurrences of each piece."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def piece(self, index: int) -> bytes:
+        """The bytes of one piece."""
+        return self.arena[self.offsets[index] : self.offsets[index + 1]].tobytes()
+
+    def to_mapping(self) -> dict[bytes, int]:
+        """Piece -> count."""
+        return {self.piece(index): int(count) for index, count in enumerate(self.counts)}
+
+    @classmethod
+    def from_mapping(cls, counts: Mapping[bytes, int]) -> Self:
+        """The same counts as arrays.
+
+        Raises:
+            DataError: an empty piece, or a count below 0.
+        """
+        for piece, count in counts.items():
+            if not piece or count < 0:
+                raise DataError(
+                    f"a counted piece has bytes and a count >= 0, got {piece!r}: {count}", fix="leave it out"
+                )
+        offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+        offsets[1:] = np.cumsum([len(piece) for piece in counts], dtype=np.int64)
+        arena = padded(b"".join(counts))
+        return cls(arena=arena, offsets=offsets, counts=np.array(list(counts.values()), dtype=np.int64))
+
+
+class PieceCounter:
+    """Counts pieces over any number of texts. Not for two threads at once: count apart, then `merge`.
+
+    >>> from textmill.ops.memory import padded
+    >>> counter = PieceCounter()
+    >>> counter.add(padded(b"a cat a"), 0, np.array([1, 5, 7], np.int32))
+    >>> counter.counts().to_mapping()
+    {b'a': 1, b' cat': 1, b' a': 1}
+    """
+
+    def __init__(self) -> None:
+        self._table = np.zeros((1 << _FIRST_TABLE_BITS, kernels.ENTRY_WORDS), dtype=np.int64)
+        self._offsets = np.zeros((1 << (_FIRST_TABLE_BITS - 1)) + 1, dtype=np.int64)
+        self._arena = np.zeros(_FIRST_ARENA_BYTES + PADDING, dtype=np.uint8)
+        self._state = np.zeros(kernels.STATE_WORDS, dtype=np.int64)
+
+    @property
+    def num_unique(self) -> int:
+        """How many distinct pieces there are."""
+        return int(self._state[kernels.NUM_UNIQUE])
+
+    def add(self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None) -> None:
+        """Counts the pieces of text that end at start + ends[0], start + ends[1], ...; the first begins at start.
+
+        Raises:
+            DataError: the block is not what a splitter makes (see `check_block`), or its ends do not grow.
+        """
+        ends = check_block(text, start, ends, num_pieces)
+        self._add(text, start, ends, np.ones(1, dtype=np.int64))
+
+    def merge(self, other: "PieceCounter") -> None:
+        """Adds the counts of another counter, as if its texts had been counted here after ours."""
+        counts = other.counts()
+        for first in range(0, len(counts), _MERGE_BLOCK):
+            offsets = counts.offsets[first : first + _MERGE_BLOCK + 1]
+            ends = (offsets[1:] - offsets[0]).astype(np.int32)
+            self._add(counts.arena, int(offsets[0]), ends, counts.counts[first : first + _MERGE_BLOCK])
+
+    def counts(self) -> PieceCounts:
+        """What was counted so far, as arrays of its own."""
+        num_unique, arena_used = self.num_unique, int(self._state[kernels.ARENA_USED])
+        taken = self._table[self._table[:, kernels.SECOND] != 0]
+        counts = np.zeros(num_unique, dtype=np.int64)
+        counts[taken[:, kernels.INDEX]] = taken[:, kernels.COUNT]
+        arena = np.zeros(arena_used + PADDING, dtype=np.uint8)
+        arena[:arena_used] = self._arena[:arena_used]
+        return PieceCounts(arena=arena, offsets=self._offsets[: num_unique + 1].copy(), counts=counts)
+
+    def index_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(table, arena, offsets), not copied: what `cpu_count.find_index` needs to find a piece's index."""
+        return self._table, self._arena, self._offsets
+
+    def _add(self, text: np.ndarray, start: int, ends: np.ndarray, weights: np.ndarray) -> None:
+        self._state[kernels.CURSOR] = 0
+        while self._state[kernels.CURSOR] < len(ends):
+            status = kernels.count_pieces(
+                text, start, ends, weights, self._table, self._offsets, self._arena, self._state
+            )
+            if status == kernels.BAD_ENDS:
+                raise bad_ends()
+            if status == kernels.TABLE_FULL:
+                self._grow_table()
+            elif status == kernels.ARENA_FULL:
+                self._grow_arena(int(self._state[kernels.BYTES_NEEDED]))
+
+    def _grow_table(self) -> None:
+        grown = np.zeros((4 * len(self._table), kernels.ENTRY_WORDS), dtype=np.int64)
+        kernels.rehash(self._table, grown)
+        self._table = grown
+        self._offsets = np.concatenate([self._offsets, np.zeros(len(grown) // 2 + 1 - len(self._offsets), np.int64)])
+
+    def _grow_arena(self, needed: int) -> None:
+        used = int(self._state[kernels.ARENA_USED])
+        grown = np.zeros(max(2 * used, used + needed) + PADDING, dtype=np.uint8)
+        grown[:used] = self._arena[:used]
+        self._arena = grown

@@ -130,8 +130,12 @@ def beginnings(shards: Path, tokenizer: Tokenizer, num: int, *, most_characters:
 
 
 def _up_to(texts: Iterable[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Whole texts as long as they fit; the first one, cut where it alone is too long."""
     size = 0
     for text in texts:
+        if size == 0 and len(text) > most_bytes:
+            yield text[:most_bytes]
+            return
         size += len(text)
         if size > most_bytes:
             return

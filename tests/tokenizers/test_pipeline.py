@@ -51,13 +51,21 @@ def test_token_bytes_have_holes():
     ("tokens", "message"),
     [
         ({b"ab": 5}, r"the tokens b'\\x05' and b'ab' have the same id 5"),
-        ({b"ab": -1}, "ids must be from 0 to 16777215"),
+        ({b"ab": -1}, "ids must be from 0 to 16777215, the vocabulary has -1"),
         ({b"ab": 1 << 40}, "the vocabulary has 1099511627776"),
     ],
 )
 def test_damaged_ids(tokens, message):
     with pytest.raises(FormatError, match=message):
         _ = pipeline(tokens).token_bytes
+
+
+@pytest.mark.parametrize(("content", "id"), [("ab", 258), ("Ġa", 258), ("<s>", 260)])
+def test_an_added_token_that_is_named_like_another_one(content, id):
+    """In a file the two would be one."""
+    damaged = pipeline({b"ab": 256, b" a": 257}, AddedToken(content="<s>", id=259), AddedToken(content=content, id=id))
+    with pytest.raises(FormatError, match=f"the added token '{content}' with id {id} stands there with another id"):
+        _ = damaged.token_bytes
 
 
 def test_end_of_text_by_its_customary_name():

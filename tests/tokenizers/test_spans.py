@@ -23,4 +23,7 @@ def test_characters_of_byte_spans(text, cuts, expected):
 def test_blanks_are_trimmed():
     data = "  é a  \t ".encode()
     starts, ends = np.array([0, 4, 6, 8]), np.array([4, 6, 8, 10])
-    assert trimmed(data, starts, ends) == [(2, 3), (4, 5), (7, 7), (7, 8)]
+    ids = np.arange(4)
+    assert trimmed(data, ids, starts, ends, {}) == [(2, 3), (4, 5), (7, 7), (7, 8)]
+    # an added token loses the tab too
+    assert trimmed(data, ids, starts, ends, {3: "\t "})[-1] == (9, 9)

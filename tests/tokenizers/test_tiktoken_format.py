@@ -66,3 +66,9 @@ def test_a_missing_file(tmp_path):
 def test_merges_of_ranks_lists_every_way():
     ranks = {b"a": 0, b"b": 1, b"c": 2, b"bc": 3, b"ab": 4, b"abc": 5, b"zz": 6}
     assert merges_of_ranks(ranks) == [(b"b", b"c"), (b"a", b"b"), (b"a", b"bc"), (b"ab", b"c")]
+
+
+def test_merges_of_ranks_of_a_huge_token():
+    """A hostile file: cutting the token at each of its bytes would take two terabytes."""
+    ranks = {bytes([byte]): byte for byte in range(256)} | {b"ab": 256, b"a" * 2_000_000: 257}
+    assert merges_of_ranks(ranks) == [(b"a", b"b")]

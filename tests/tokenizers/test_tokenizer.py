@@ -25,7 +25,7 @@ from textmill.tokenizers.tokenizer_json import from_schema, to_schema
 PROSE = "\n".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:25])
 TEXT = PROSE[:60_000] + " don't DON'T 12345 中文字符中文 naïve café 🙂🙂👩🏽\r\n\r\n  x\u00a0y " * 20
 SPECIAL = ("<|endoftext|>", "<|user|>")
-SPLITS = ["gpt2", "cl100k", "o200k", "llama3", r"\w+|\s"]
+SPLITS = ["gpt2", "cl100k", "o200k", "llama3", r"[\p{L}\p{N}_]+|\s"]
 
 hostile = st.lists(
     st.one_of(
@@ -61,6 +61,8 @@ def with_added(ours):
         {"id": 1201, "content": "  ", "normalized": True, **plain},
         {"id": 1202, "content": "café", "normalized": False, **plain},
         {"id": 1203, "content": "<|us", "normalized": False, **plain},
+        {"id": 1204, "content": "\t \u2003x\n", "normalized": False, **plain},
+        {"id": 1205, "content": "\t\t", "normalized": False, **plain},
     ]
     schema["normalizer"] = {"type": "NFC"}
     schema["post_processor"]["trim_offsets"] = True
@@ -89,7 +91,7 @@ def test_a_long_text_of_many_blocks(pair):
 @given(hostile)
 def test_added_tokens_normalisation_and_trimmed_spans(with_added, text):
     ours, theirs = with_added
-    text += "  café     cafe\u0301 <|us"
+    text += "  café     cafe\u0301 <|us\t \u2003x\n\t\t"
     assert ours.encode(text, allow_special=True) == theirs.encode(text).ids
     normal = ours.pipeline.normalized(text)
     expected = theirs.encode(normal)
@@ -111,7 +113,8 @@ def test_any_bytes_round_trip(ours, data):
 
 def test_views_of_memory_in_any_shape(ours):
     numbers = np.arange(40, dtype=np.int16)
-    for view in (memoryview(numbers), memoryview(numbers[::2]), memoryview(bytearray(b"bytes"))):
+    table = memoryview(b"two rows").cast("B", (2, 4))
+    for view in (memoryview(numbers), memoryview(numbers[::2]), memoryview(bytearray(b"bytes")), table):
         assert ours.encode_array(bytearray(view)).tolist() == ours.encode_array(view).tolist()
         assert ours.decode_bytes(ours.encode_array(view)) == view.tobytes()
         assert ours.encode_documents([view])[0].tolist() == ours.encode_array(view).tolist()
@@ -180,6 +183,8 @@ def test_ranks_give_the_ids_of_tiktoken(tmp_path, name):
 def test_lone_surrogates_are_replaced_as_tiktoken_does(ours):
     assert ours.decode(ours.encode("a\ud800b\ud83d\ude42")) == "a\ufffdb🙂"
     assert ours.spans("\ud800")[-1] == (0, 1)
+    # two surrogates that are one character in the data are still two in the text
+    assert set(ours.spans("\ud83d\ude42\ude42é")) == {(0, 2), (2, 3), (3, 4)}
 
 
 def test_ids_and_tokens(ours):
@@ -205,7 +210,7 @@ def test_ids_that_do_not_exist(ours, id):
 
 
 def test_ids_that_are_not_numbers(ours):
-    with pytest.raises(DataError, match="ids must be whole numbers, got float64"):
+    with pytest.raises(DataError, match="ids must be whole numbers of 64 bits, got float64"):
         ours.decode([0.5])
     assert ours.decode([]) == ""
     assert ours.decode(np.array([], dtype=np.float32)) == ""
@@ -245,6 +250,15 @@ def test_a_text_that_is_too_long(ours, monkeypatch):
     assert len(ours.encode("123456789")) > 0
     with pytest.raises(DataError, match=r"a text may have at most 9 bytes, got 10. Fix: cut it into documents"):
         ours.encode("1234567890")
+
+
+def test_a_thread_does_not_keep_the_room_of_a_long_piece(ours, monkeypatch):
+    monkeypatch.setattr(engine, "_MOST_OWN_IDS", 200_000)
+    kept = len(ours._workspace.ids)
+    assert ours.decode(ours.encode("a" * 300_000)) == "a" * 300_000
+    assert len(ours._workspace.ids) == kept
+    ours.encode("a" * 150_000)
+    assert len(ours._workspace.ids) > kept
 
 
 def test_threads_give_the_same_ids(ours):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.errors import FormatError, NotSupportedError
+from textmill.tokenizers import Tokenizer
 from textmill.tokenizers.byte_level import to_characters
 from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
 from textmill.tokenizers.tokenizer_json import from_schema, read_tokenizer_json, to_schema
@@ -83,6 +84,59 @@ def test_an_added_token_that_a_merge_makes():
     assert tokenizers.Tokenizer.from_str(json.dumps(to_schema(pipeline))).get_vocab() == pipeline.ids
 
 
+def by_tokenizers(schema, text, *, allow_special):
+    theirs = tokenizers.Tokenizer.from_str(json.dumps(schema))
+    theirs.encode_special_tokens = not allow_special
+    return theirs.encode(text).ids
+
+
+@pytest.mark.parametrize("allow_special", [True, False])
+@pytest.mark.parametrize(
+    ("merges", "added"),
+    [
+        # all pairs by the rank of what they make, as transformers writes a tiktoken vocabulary
+        ([["a", "bc"], ["ab", "c"], ["b", "c"], ["a", "b"]], []),
+        # a part is an added token that a later row makes, or none does
+        ([["ab", "c"], ["a", "b"]], ["ab"]),
+        ([["ab", "c"]], ["ab"]),
+        ([["a", "<中>"], ["a", "b"]], ["<中>", "a<中>"]),
+        # what a merge makes is a special token
+        ([["a", "b"], ["ab", "c"]], ["abc"]),
+        # a byte is a special token
+        ([["a", "b"]], ["a"]),
+    ],
+)
+@pytest.mark.parametrize("ignore_merges", [True, False])
+def test_merge_lists_that_no_training_would_make(merges, added, allow_special, ignore_merges):
+    tokens = [
+        *sorted({part for pair in merges for part in (*pair, "".join(pair))} - set(to_characters(bytes(range(256)))))
+    ]
+    vocabulary = {to_characters(bytes([byte])): byte for byte in range(256)}
+    vocabulary |= {token: 300 + 2 * number for number, token in enumerate(tokens)}
+    schema = changed("model", "vocab", vocabulary)
+    schema["model"] |= {"merges": merges, "ignore_merges": ignore_merges}
+    schema["added_tokens"] = [
+        {"id": vocabulary[content], "content": content, "special": True, "normalized": False}
+        | dict.fromkeys(["single_word", "lstrip", "rstrip"], False)
+        for content in added
+    ]
+    ours = Tokenizer(from_schema(schema))
+    again = Tokenizer(from_schema(to_schema(ours.pipeline)))
+    for text in ("abc", "xabcab bcabc", "abab<中>a<中>", "aab" * 50):
+        # ignore_merges makes special tokens out of plain text, which textmill never does
+        if ignore_merges and not allow_special and text in added:
+            continue
+        expected = by_tokenizers(schema, text, allow_special=allow_special)
+        assert ours.encode(text, allow_special=allow_special) == expected
+        assert again.encode(text, allow_special=allow_special) == expected
+
+
+def test_ignore_merges_without_all_bytes():
+    schema = changed("model", "ignore_merges", True)
+    del schema["model"]["vocab"]["x"]
+    assert Tokenizer(from_schema(schema)).encode("abc") == by_tokenizers(schema, "abc", allow_special=False)
+
+
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 SPLIT = {"type": "Split", "pattern": {"Regex": "x"}, "behavior": "Isolated", "invert": False}
 
@@ -150,7 +204,18 @@ VOCAB = to_schema(PIPELINE)["model"]["vocab"]
         (("added_tokens", 0, "content", ""), "the added token 0 is empty"),
         (("added_tokens", 0, "content", "a\ud800"), "the added token 0 is not text"),
         (("added_tokens", 0, "id", "0"), "'id' must be of type int, got '0'"),
-        (("added_tokens", 0, "id", 77), "have the same id 77"),
+        (
+            ("added_tokens", 0, "id", 77),
+            "the added token '<|endoftext|>' has the id 77, but tokenizers would give it 0",
+        ),
+        (
+            ("added_tokens", 0, "content", "new"),
+            "'new' has the id 0, but tokenizers would give it 261",
+        ),
+        (
+            ("added_tokens", 0, {"content": "é", "id": 234}),
+            r"the tokens b'\\xe9' and b'\\xc3\\xa9' have the same id 234",
+        ),
         (("pre_tokenizer", 5), "pre_tokenizer must be an object, got 5"),
         (("pre_tokenizer", {"type": "Sequence", "pretokenizers": [5]}), "every step of pre_tokenizer must be"),
     ],

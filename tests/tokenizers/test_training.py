@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from textmill.errors import ConfigError, DataError
-from textmill.tokenizers import Tokenizer, TokenizerSpec, training
+from textmill.tokenizers import Tokenizer, TokenizerSpec, engine, training
 from textmill.tokenizers.tokenizer_json import to_schema
 
 TEXTS = [pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics)[:25]]
@@ -94,6 +94,20 @@ def test_more_ids_than_the_text_can_give():
 def test_a_special_token_that_is_a_word():
     with pytest.raises(ConfigError, match=r"the special token 'user' is also a word of the text. Fix: choose a name"):
         Tokenizer.train(["user user"], vocab_size=400, special_tokens=("user",), allow_fewer=True)
+    # the string by which a vocabulary file names the word " user"
+    with pytest.raises(ConfigError, match="the special token 'Ġuser' is also a word of the text"):
+        Tokenizer.train(["a user user"], vocab_size=400, special_tokens=("Ġuser",), allow_fewer=True)
+
+
+def test_surrogates_are_trained_on_as_they_are_encoded():
+    odd = Tokenizer.train(["ab\ud800\ud83d\ude42c"], vocab_size=262)
+    assert odd.fingerprint() == Tokenizer.train(["ab\ufffd🙂c"], vocab_size=262).fingerprint()
+
+
+def test_a_text_that_is_too_long(monkeypatch):
+    monkeypatch.setattr(engine, "MOST_BYTES", 9)
+    with pytest.raises(DataError, match=r"a text may have at most 9 bytes, got 10. Fix: cut it into documents"):
+        Tokenizer.train(["123456789", "1234567890"], vocab_size=300)
 
 
 def test_unknown_settings():

@@ -6,17 +6,28 @@ from collections.abc import Iterator
 import numpy as np
 
 from textmill.errors import DataError
-from textmill.ops.bpe import BpeEncoder
+from textmill.ops.bpe import OUT_SLACK, BpeEncoder
 from textmill.ops.memory import PADDING, padded
 from textmill.ops.split import BLOCK_PIECES, splitter
 from textmill.tokenizers.pipeline import BpeModel, Buffer, Pipeline
 
 MOST_BYTES = (1 << 31) - 1 - PADDING
 """The longest text: offsets inside a block are 32-bit numbers."""
-_ID_SLACK = 16
-"""Ids that the encoder may write beyond the last one."""
 _OWN_TEXT_BYTES = 1 << 16
+_MOST_OWN_IDS = 1 << 22
+"""Room that a thread keeps for a block's ids: a block of long pieces must not hold four times its size for ever."""
 _ZEROS = bytes(PADDING)
+_NO_BYTE = "give valid UTF-8 text; if it is, use a vocabulary that has all the bytes"
+
+
+def check_size(data: Buffer) -> None:
+    """Checks that offsets in the text fit into 32 bits.
+
+    Raises:
+        DataError: longer than `MOST_BYTES`.
+    """
+    if len(data) > MOST_BYTES:
+        raise DataError(f"a text may have at most {MOST_BYTES} bytes, got {len(data)}", fix="cut it into documents")
 
 
 def bpe_encoder(model: BpeModel, vocab_size: int) -> BpeEncoder:
@@ -45,7 +56,7 @@ class Workspace(threading.local):
         # the same memory: filling a slice of a view costs a third of what it costs in an array
         self._view = self.text.data
         self.ends = np.empty(BLOCK_PIECES, dtype=np.int32)
-        self.ids = np.empty(_OWN_TEXT_BYTES + _ID_SLACK, dtype=np.int32)
+        self.ids = np.empty(_OWN_TEXT_BYTES + OUT_SLACK, dtype=np.int32)
 
     def buffer(self, data: Buffer) -> np.ndarray:
         """The data as a padded buffer: the thread's own if it fits, good until the next call.
@@ -53,9 +64,8 @@ class Workspace(threading.local):
         Raises:
             DataError: longer than `MOST_BYTES`.
         """
+        check_size(data)
         size = len(data)
-        if size > MOST_BYTES:
-            raise DataError(f"a text may have at most {MOST_BYTES} bytes, got {size}", fix="cut it into documents")
         if size > _OWN_TEXT_BYTES:
             return padded(data)
         self._view[:size] = data
@@ -66,11 +76,12 @@ class Workspace(threading.local):
         """int32 ids of `buffer[start:stop]`, in blocks."""
         blocks = []
         for origin, ends in self.splitter.blocks(buffer, start, stop, self.ends):
-            most_ids = int(ends[-1]) + _ID_SLACK
-            if most_ids > len(self.ids):
-                self.ids = np.empty(most_ids, dtype=np.int32)
-            count = self.encoder.encode_into(buffer, origin, ends, len(ends), self.ids)
-            blocks.append(self._checked(self.ids[:count]).copy())
+            most_ids = int(ends[-1]) + OUT_SLACK
+            ids = self.ids if most_ids <= len(self.ids) else np.empty(most_ids, dtype=np.int32)
+            if len(self.ids) < len(ids) <= _MOST_OWN_IDS:
+                self.ids = ids
+            count = self.encoder.encode_into(buffer, origin, ends, len(ends), ids)
+            blocks.append(self._checked(ids[:count]).copy())
         return blocks
 
     def encode_with_ends(self, buffer: np.ndarray, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -83,9 +94,10 @@ class Workspace(threading.local):
         """The ids, if every byte had a token.
 
         Raises:
-            DataError: one hadn't. Many vocabularies leave out the bytes that valid UTF-8 never has.
+            DataError: one hadn't. Many vocabularies leave out the bytes that valid UTF-8 never has. (`tokenizers` drops
+                such a byte, or puts the unknown token in its place; textmill loses nothing in silence.)
         """
         if self.lacks_bytes and len(ids) and int(ids.max()) >= self.vocab_size:
             byte = int(ids.max()) - self.vocab_size
-            raise DataError(f"the vocabulary has no token for byte 0x{byte:02X}", fix="give valid UTF-8 text")
+            raise DataError(f"the vocabulary has no token for byte 0x{byte:02X}", fix=_NO_BYTE)
         return ids

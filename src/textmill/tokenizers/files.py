@@ -1,11 +1,12 @@
 """Tokenizers on disk: which format a path holds, and the folder that the ecosystem opens."""
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 from textmill.errors import FormatError, NotSupportedError
-from textmill.files import read_json, write_json
+from textmill.files import read_json, replacing_folder, write_json
 from textmill.tokenizers.pipeline import Pipeline
 from textmill.tokenizers.tiktoken_format import read_tiktoken
 from textmill.tokenizers.tokenizer_json import read_tokenizer_json, to_schema
@@ -25,8 +26,12 @@ def save(pipeline: Pipeline, path: Path) -> None:
         return
     if path.suffix == ".tiktoken":
         raise NotSupportedError("writing .tiktoken files", fix="save a folder or a .json file")
-    write_json(path / TOKENIZER_FILE, to_schema(pipeline))
-    write_json(path / CONFIG_FILE, _transformers_config(pipeline))
+    # both files or none, where nothing else stands that must be kept
+    ours = {TOKENIZER_FILE, CONFIG_FILE}
+    alone = not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= ours)
+    with replacing_folder(path) if alone else contextlib.nullcontext(path) as folder:
+        write_json(folder / TOKENIZER_FILE, to_schema(pipeline))
+        write_json(folder / CONFIG_FILE, _transformers_config(pipeline))
 
 
 def load(path: Path, split: str | None = None) -> Pipeline:

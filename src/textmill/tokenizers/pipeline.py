@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from textmill.errors import FormatError
-from textmill.tokenizers.byte_level import to_characters
+from textmill.tokenizers.byte_level import to_bytes, to_characters
 
 MOST_IDS = 1 << 24
 """An id this large is a damaged file: the tables are as long as the largest id."""
@@ -70,17 +70,24 @@ class Pipeline:
         """The bytes of each id; None where the ids have a hole.
 
         Raises:
-            FormatError: two tokens share an id, or an id is out of range.
+            FormatError: two tokens share an id, an id is out of range, or an added token is named like another one.
         """
+        strings: dict[str, int] = {}
+        for token in self.added:
+            # in files a token is known by its string, so that string must have one id
+            same = self.model.tokens.get(to_bytes(token.content) or b"", token.id)
+            if not token.id == same == strings.setdefault(token.content, token.id):
+                raise FormatError(f"the added token {token.content!r} with id {token.id} stands there with another id")
         named = [*self.model.tokens.items(), *((token.content.encode(), token.id) for token in self.added)]
         largest = max((id for _, id in named), default=-1)
         if largest >= MOST_IDS or min((id for _, id in named), default=0) < 0:
-            raise FormatError(f"ids must be from 0 to {MOST_IDS - 1}, the vocabulary has {largest}")
+            wrong = largest if largest >= MOST_IDS else min(id for _, id in named)
+            raise FormatError(f"ids must be from 0 to {MOST_IDS - 1}, the vocabulary has {wrong}")
         table: list[bytes | None] = [None] * (largest + 1)
-        for token, id in named:
-            if table[id] not in (None, token):
-                raise FormatError(f"the tokens {table[id]!r} and {token!r} have the same id {id}")
-            table[id] = token
+        for content, id in named:
+            if table[id] not in (None, content):
+                raise FormatError(f"the tokens {table[id]!r} and {content!r} have the same id {id}")
+            table[id] = content
         return table
 
     @functools.cached_property
@@ -123,3 +130,15 @@ class AddedTokenFinder:
         if start < stop:
             found.append((start, stop, TEXT))
         return found
+
+
+def utf8(text: str) -> bytes:
+    r"""The text as UTF-8. Surrogates that pair up become their character, the others U+FFFD, as in tiktoken.
+
+    >>> utf8("a\ud83d\ude00\ud83d").decode()
+    'a😀�'
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()

@@ -1,13 +1,17 @@
 """Where in the text each token came from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import AnyStr
 
 import numpy as np
 
 from textmill.tokenizers.engine import Workspace
 from textmill.tokenizers.pipeline import TEXT, Part
 
-_BLANK = ord(" ")
+# the white space of Unicode, and the character by which a byte-level string names a blank
+_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000Ġ" + "".join(map(chr, range(0x2000, 0x200B)))
+# surrogates, without their low ten bits
+_HIGH, _LOW = 0x36, 0x37
 
 
 def byte_spans(workspace: Workspace, data: bytes, parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,13 +45,35 @@ def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tup
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
-def trimmed(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int]]:
-    """`in_characters` without the blanks at both ends of each token; a token of blanks alone becomes empty."""
+def trimmed(
+    data: bytes, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, added: Mapping[int, str]
+) -> list[tuple[int, int]]:
+    """`in_characters` without the blanks at both ends of each token; a token of blanks alone becomes empty.
+
+    As in `tokenizers`, an added token (added: its string by its id) also loses all other white space.
+    """
     spans = []
-    for (start, end), first, after in zip(
-        in_characters(data, starts, ends), starts.tolist(), ends.tolist(), strict=True
-    ):
-        token = data[first:after]
-        start = min(start + len(token) - len(token.lstrip(b" ")), end)
-        spans.append((start, max(end - len(token) + len(token.rstrip(b" ")), start)))
+    rows = zip(in_characters(data, starts, ends), ids.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    for (start, end), id, first, after in rows:
+        left, right = _blanks(added[id], _WHITE_SPACE) if id in added else _blanks(data[first:after], b" ")
+        start = min(start + left, end)
+        spans.append((start, max(end - right, start)))
     return spans
+
+
+def _blanks(token: AnyStr, blanks: AnyStr) -> tuple[int, int]:
+    return len(token) - len(token.lstrip(blanks)), len(token) - len(token.rstrip(blanks))
+
+
+def in_original(text: str, data: bytes, found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    r"""The same spans of `text`, where they are those of its UTF-8 data: there two surrogates may have become one.
+
+    >>> in_original("\ud83d\ude00!", "\U0001f600!".encode(), [(0, 1), (1, 2)])
+    [(0, 2), (2, 3)]
+    """
+    if len(text) == len(data) or len(text) == len(data.decode()):
+        return found
+    halves = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32) >> 10
+    second = np.flatnonzero((halves[:-1] == _HIGH) & (halves[1:] == _LOW)) + 1
+    begins = np.delete(np.arange(len(text) + 1), second).tolist()
+    return [(begins[start], begins[end]) for start, end in found]

@@ -5,6 +5,7 @@ Source of the names, special tokens and patterns: `tiktoken_ext/openai_public.py
 
 import base64
 import binascii
+import itertools
 from pathlib import Path
 
 from textmill.errors import ConfigError, FormatError
@@ -91,9 +92,11 @@ def merges_of_ranks(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     >>> merges_of_ranks({b"a": 0, b"b": 1, b"ab": 2, b"ba": 3, b"aba": 4})
     [(b'a', b'b'), (b'b', b'a'), (b'a', b'ba'), (b'ab', b'a')]
     """
+    lengths = sorted({len(token) for token in ranks})
     merges = []
     for token in sorted(ranks, key=ranks.__getitem__):
-        pairs = [(token[:cut], token[cut:]) for cut in range(1, len(token))]
+        # only where a token can end: a hostile file may hold a token of many megabytes
+        pairs = ((token[:cut], token[cut:]) for cut in itertools.takewhile(len(token).__gt__, lengths))
         known = [(left, right) for left, right in pairs if left in ranks and right in ranks]
         merges += sorted(known, key=lambda pair: (ranks[pair[0]], ranks[pair[1]]))
     return merges

@@ -16,7 +16,7 @@ from textmill.ops.bpe import TokenBytes
 from textmill.tokenizers import files, spans
 from textmill.tokenizers.byte_level import to_characters
 from textmill.tokenizers.engine import Workspace, bpe_encoder
-from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Buffer, Part, Pipeline
+from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Buffer, Part, Pipeline, utf8
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.streaming import StreamDecoder
 
@@ -84,7 +84,10 @@ class Tokenizer:
         """
         token = self._token_bytes[id] if 0 <= id < len(self._token_bytes) else None
         if token is None:
-            raise DataError(f"there is no token with the id {id}, the ids are 0 to {self.vocab_size - 1}")
+            raise DataError(
+                f"there is no token with the id {id}, the ids are 0 to {self.vocab_size - 1}",
+                fix="use the tokenizer that gave the ids",
+            )
         return token
 
     def id_to_token(self, id: int) -> str:
@@ -98,11 +101,11 @@ class Tokenizer:
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """The ids of the text."""
-        return self._encode(_utf8(text), allow_special).tolist()
+        return self._encode(utf8(text), allow_special).tolist()
 
     def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
         """The ids of each text."""
-        return [self._encode(_utf8(text), allow_special).tolist() for text in texts]
+        return [self._encode(utf8(text), allow_special).tolist() for text in texts]
 
     def encode_array(self, data: str | Buffer, *, allow_special: bool = False) -> np.ndarray:
         """int32 ids of UTF-8 data: the fast path. Releases the GIL while it works.
@@ -110,7 +113,7 @@ class Tokenizer:
         Raises:
             DataError: 2 GiB or more in one text.
         """
-        return self._encode(_utf8(data) if isinstance(data, str) else _flat(data), allow_special)
+        return self._encode(utf8(data) if isinstance(data, str) else _flat(data), allow_special)
 
     def encode_documents(
         self, documents: Iterable[Buffer], *, allow_special: bool = False
@@ -133,14 +136,16 @@ class Tokenizer:
         Raises:
             NotSupportedError: the tokenizer normalises, and the text is not in its normal form.
         """
-        data = _utf8(text)
+        data = utf8(text)
         normal, parts = self._parts(data, allow_special)
         if normal != data:
             raise NotSupportedError("spans of a text that normalisation changes", fix="normalise the text first")
         ids, starts, ends = spans.byte_spans(self._workspace, data, parts)
         if self.pipeline.trim_offsets:
-            return ids.tolist(), spans.trimmed(data, starts, ends)
-        return ids.tolist(), spans.in_characters(data, starts, ends)
+            found = spans.trimmed(data, ids, starts, ends, self._added_strings)
+        else:
+            found = spans.in_characters(data, starts, ends)
+        return ids.tolist(), spans.in_original(text, data, found)
 
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special: bool = False) -> str:
         """The text of the ids; bytes that are not UTF-8 become U+FFFD.
@@ -161,7 +166,7 @@ class Tokenizer:
         """
         array = np.asarray(ids)
         if array.size and array.dtype.kind not in "iu":
-            raise DataError(f"ids must be whole numbers, got {array.dtype}")
+            raise DataError(f"ids must be whole numbers of 64 bits, got {array.dtype}", fix="give token ids")
         return self._decoder.decode(array.astype(np.int64, copy=False).ravel())
 
     def stream(self) -> StreamDecoder:
@@ -286,17 +291,9 @@ class Tokenizer:
         return b"".join(pieces), moved
 
 
-def _utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        # surrogates that pair up become their character, the others U+FFFD, as in tiktoken
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
 def _flat(data: Buffer) -> Buffer:
     """The data as bytes, or as a view whose elements are bytes."""
-    if isinstance(data, memoryview) and data.format == "B" and data.c_contiguous:
+    if isinstance(data, memoryview) and data.format == "B" and data.ndim == 1 and data.c_contiguous:
         return data
     return bytes(data)
 

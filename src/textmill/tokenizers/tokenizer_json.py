@@ -54,7 +54,7 @@ def from_schema(value: Any, where: str = "tokenizer.json") -> Pipeline:
     split = _split(value.get("pre_tokenizer"), where)
     _expect_byte_level(value.get("decoder"), where, "decoder")
     pipeline = Pipeline(
-        model=_model(_typed(value, "model", dict, where), added, where),
+        model=_model(_typed(value, "model", dict, where), entries, where),
         split=split,
         added=added,
         normal_forms=_normal_forms(value.get("normalizer"), where),
@@ -106,39 +106,59 @@ def _model(model: Mapping[str, Any], added: Sequence[AddedToken], where: str) ->
     strings = _typed(model, "vocab", dict, where)
     contents = {token.content for token in added}
     tokens: dict[bytes, int] = {}
-    # added tokens are no part of the model, unless a merge makes them
+    # added tokens are no part of the model, unless a merge makes them or they are single bytes
     spare: dict[bytes, int] = {}
     for string, id in strings.items():
         if not isinstance(id, int) or isinstance(id, bool):
             raise FormatError(f"{where}: the id of {string!r} must be a whole number, got {id!r}")
         token = to_bytes(string)
-        if string in contents:
-            spare |= {token: id} if token else {}
+        if string in contents and (token is None or len(token) > 1):
+            if token is not None:
+                spare[token] = id
             continue
-        if token is None:
+        if not token:
             raise _not_supported(where, "model.vocab", f"the token {string!r}, which is not byte-level")
         tokens[token] = id
     if not any(bytes([byte]) in tokens for byte in range(256)):
         raise _not_supported(where, "model.vocab", "no byte has a token, so it is not byte-level")
-    merges = [_merge(entry, tokens, spare, where) for entry in _typed(model, "merges", list, where)]
+    _check_added_ids(added, strings, where)
+    pairs = [_merge(entry, strings, where) for entry in _typed(model, "merges", list, where)]
+    made = {left + right for left, right in pairs if left and right}
+    tokens |= {token: id for token, id in spare.items() if token in made}
+    # a part that is an added token and that nothing makes never stands in a text: its merges never apply
+    merges = [(left, right) for left, right in pairs if left in tokens and right in tokens]
     whole_pieces = bool(model.get("ignore_merges"))
-    if whole_pieces and merges == merges_of_ranks(tokens):
+    has_bytes = all(bytes([byte]) in tokens for byte in range(256))
+    if whole_pieces and has_bytes and merges == merges_of_ranks(tokens):
         # a tiktoken vocabulary that was written as merges, here or by transformers
         return BpeModel(tokens=tokens, merges=None)
     return BpeModel(tokens=tokens, merges=merges, whole_pieces=whole_pieces)
 
 
-def _merge(entry: Any, tokens: dict[bytes, int], spare: Mapping[bytes, int], where: str) -> tuple[bytes, bytes]:
-    """The merge "left right" or ["left", "right"]; what it makes moves from `spare` to `tokens`."""
+def _merge(entry: Any, strings: Mapping[str, Any], where: str) -> tuple[bytes, bytes]:
+    """The merge "left right" or ["left", "right"]; a part that is no bytes is b"", which no text holds."""
     parts = entry.split(" ") if isinstance(entry, str) else entry
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         raise FormatError(f"{where}: a merge must be two tokens, got {entry!r}")
-    left, right = to_bytes(parts[0]), to_bytes(parts[1])
-    if left is not None and right is not None and left + right in spare:
-        tokens[left + right] = spare[left + right]
-    if left is None or right is None or not {left, right, left + right} <= tokens.keys():
+    left, right = parts
+    if not (left in strings and right in strings and left + right in strings):
         raise FormatError(f"{where}: the merge {entry!r} makes or needs a token that is not in the vocabulary")
-    return left, right
+    return to_bytes(left) or b"", to_bytes(right) or b""
+
+
+def _check_added_ids(added: Sequence[AddedToken], strings: Mapping[str, int], where: str) -> None:
+    """Checks that `tokenizers` would give the added tokens the ids that the file says.
+
+    It goes by the vocabulary, and numbers a token that is not there after those that are, whatever the file says.
+    """
+    given = dict(strings)
+    for token in added:
+        id = given.setdefault(token.content, len(given))
+        if id != token.id:
+            raise FormatError(
+                f"{where}: the added token {token.content!r} has the id {token.id}, but tokenizers would give it {id}",
+                fix="put it into model.vocab with the right id",
+            )
 
 
 def _added_token(entry: Any, where: str) -> AddedToken:

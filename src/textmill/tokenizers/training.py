@@ -10,8 +10,9 @@ from textmill.errors import ConfigError, DataError
 from textmill.ops.bpe import PieceCounter, train_merges
 from textmill.ops.memory import padded
 from textmill.ops.split import BLOCK_PIECES, splitter
-from textmill.tokenizers.byte_level import BYTES_IN_ORDER
-from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.byte_level import BYTES_IN_ORDER, to_bytes
+from textmill.tokenizers.engine import check_size
+from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline, utf8
 from textmill.tokenizers.spec import NUM_BYTES, TokenizerSpec
 
 
@@ -39,7 +40,7 @@ def train(
 
     Raises:
         ConfigError: a special token is a word of the text.
-        DataError: no text, or too little for the vocabulary.
+        DataError: no text, too little for the vocabulary, or 2 GiB or more in one text.
     """
     counts = count(texts, spec.split).counts()
     if len(counts) == 0:
@@ -57,7 +58,8 @@ def train(
     for token in strings[NUM_BYTES:]:
         tokens.setdefault(token, num_special + len(tokens))
     for content in spec.special_tokens:
-        if content.encode() in tokens:
+        # as bytes, or as the string by which a vocabulary file names those bytes
+        if content.encode() in tokens or to_bytes(content) in tokens:
             raise ConfigError(
                 f"the special token {content!r} is also a word of the text", fix="choose a name that no text has"
             )
@@ -83,7 +85,8 @@ def count(texts: Iterable[str | bytes], split: str) -> PieceCounter:
     counter = PieceCounter()
     ends = np.empty(BLOCK_PIECES, dtype=np.int32)
     for text in texts:
-        data = text.encode() if isinstance(text, str) else text
+        data = utf8(text) if isinstance(text, str) else text
+        check_size(data)
         buffer = padded(data)
         for origin, block in cut.blocks(buffer, 0, len(data), ends):
             counter.add(buffer, origin, block, len(block))

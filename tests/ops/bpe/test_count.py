@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from textmill.errors import DataError
 from textmill.ops.bpe import PieceCounter, PieceCounts
+from textmill.ops.bpe import count as count_module
 from textmill.ops.memory import padded
 
 PIECES = st.lists(st.binary(min_size=1, max_size=40), max_size=200)
@@ -94,3 +95,15 @@ def test_an_end_beyond_the_text_in_the_middle() -> None:
 def test_bad_mapping() -> None:
     with pytest.raises(DataError, match="has bytes and a count >= 0, got b'': 1"):
         PieceCounts.from_mapping({b"": 1})
+
+
+def test_merging_in_blocks_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block's ends are 32-bit numbers, however long the pieces."""
+    pieces = [b"x" * length for length in (1, 3, 4, 5, 100, 2)]
+    other = PieceCounter()
+    other.add(padded(b"".join(pieces)), 0, np.cumsum([len(piece) for piece in pieces]).astype(np.int32))
+    for most in (1, 4, 8, 1000):
+        monkeypatch.setattr(count_module, "_MERGE_BYTES", most)
+        counter = PieceCounter()
+        counter.merge(other)
+        assert counter.counts().to_mapping() == dict.fromkeys(pieces, 1)

@@ -133,3 +133,24 @@ def test_bad_settings() -> None:
         train_merges(pieces, -1)
     with pytest.raises(ConfigError, match=r"256 distinct ranks, got shape \(256,\)"):
         train_merges(pieces, 1, rank_of_byte=np.zeros(256, np.int32))
+
+
+def test_far_more_merges_than_possible_cost_no_memory() -> None:
+    assert len(train_merges(PieceCounts.from_mapping({b"abab": 2, b"a": 9}), 10**12)) == 2
+
+
+def test_the_last_fence_never_begins_a_pair() -> None:
+    """Closing gaps moves the last fence to a place that a token had, and with it went that token's slot."""
+    lengths = {3: 4, 20: 2, 5: 4, 6: 6, 2: 1, 7: 2, 9: 2, 13: 2, 17: 5}
+    pieces = {b"a" * length: count for length, count in lengths.items()}
+    merges = train_merges(PieceCounts.from_mapping(pieces), 40)
+    expected = reference.train(pieces, 40, HF_BYTE_ORDER)
+    assert [(tuple(pair), count) for pair, count in zip(merges.pairs.tolist(), merges.counts, strict=True)] == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.dictionaries(st.integers(1, 24).map(lambda length: b"a" * length), st.integers(1, 6), max_size=10))
+def test_runs_over_several_windows(pieces) -> None:
+    merges = train_merges(PieceCounts.from_mapping(pieces), 40)
+    expected = reference.train(pieces, 40, HF_BYTE_ORDER)
+    assert [(tuple(pair), count) for pair, count in zip(merges.pairs.tolist(), merges.counts, strict=True)] == expected

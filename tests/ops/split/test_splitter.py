@@ -2,9 +2,12 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import tiktoken_ext.openai_public as published
 
+from textmill.errors import DataError, NotSupportedError
+from textmill.ops.memory import padded
 from textmill.ops.split import PATTERNS, splitter
 
 
@@ -30,3 +33,24 @@ def test_tiktokens_patterns_have_kernels(monkeypatch):
 def test_a_splitter_travels_between_processes(name):
     copy = pickle.loads(pickle.dumps(splitter(name)))
     assert (copy.name, copy.pattern) == (splitter(name).name, splitter(name).pattern)
+
+
+def test_a_pattern_that_others_read_differently():
+    with pytest.raises(NotSupportedError, match="which regex libraries read differently"):
+        splitter(r"\w+")
+
+
+def test_arrays_that_the_kernels_must_not_see():
+    cut, ends = splitter("gpt2"), np.empty(4, np.int32)
+    for text, start, stop in ((np.zeros(70, np.uint8), 0, 7), (padded(b"abc"), -1, 3), (padded(b"abc"), 2, 1)):
+        with pytest.raises(DataError, match="needs 64 bytes of padding, and offsets are 32-bit numbers"):
+            cut(text, start, stop, ends)
+    for text, out in (
+        (padded(b"abc").astype(np.int64), ends),
+        (padded(b"abc" * 9)[::2], ends),
+        (padded(b"abc"), np.empty(4, np.int64)),
+        (padded(b"abc"), ends[::2]),
+        (padded(b"abc"), ends[:0]),
+    ):
+        with pytest.raises(DataError, match="takes contiguous uint8 text and int32 ends"):
+            cut(text, 0, 3, out)

@@ -17,7 +17,7 @@ from textmill.ops.memory import PADDING, padded
 
 _FIRST_TABLE_BITS = 14
 _FIRST_ARENA_BYTES = 1 << 18
-_MERGE_BLOCK = 1 << 16
+_MERGE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +98,15 @@ class PieceCounter:
     def merge(self, other: "PieceCounter") -> None:
         """Adds the counts of another counter, as if its texts had been counted here after ours."""
         counts = other.counts()
-        for first in range(0, len(counts), _MERGE_BLOCK):
-            offsets = counts.offsets[first : first + _MERGE_BLOCK + 1]
-            ends = (offsets[1:] - offsets[0]).astype(np.int32)
-            self._add(counts.arena, int(offsets[0]), ends, counts.counts[first : first + _MERGE_BLOCK])
+        first = 0
+        while first < len(counts):
+            # ends are 32-bit numbers: one piece fits, many long ones may not
+            start = int(counts.offsets[first])
+            last = int(np.searchsorted(counts.offsets, start + _MERGE_BYTES, side="right")) - 1
+            last = max(first + 1, last)
+            ends = (counts.offsets[first + 1 : last + 1] - start).astype(np.int32)
+            self._add(counts.arena, start, ends, counts.counts[first:last])
+            first = last
 
     def counts(self) -> PieceCounts:
         """What was counted so far, as arrays of its own."""

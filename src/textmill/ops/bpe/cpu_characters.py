@@ -6,8 +6,8 @@ before it is complete. In such a merge (left, right), left would end with the la
 begin with the first byte of the next, and one of the two would not be whole characters. So a boundary between bytes u
 and v is *clean* when the vocabulary has no such merge with left ending in u and right beginning with v, and a character
 between two clean boundaries starts whole. What it skips are merges inside that character; they touch nothing else, and
-every merge that uses the character comes later than they do (the encoder checks that merges build on earlier ones). So
-the ids are the same as from bytes.
+every merge that uses the character comes later than they do (for a vocabulary where a merge ranks before one that makes
+its parts, the encoder leaves this short cut out). So the ids are the same as from bytes.
 """
 
 import numpy as np

@@ -11,6 +11,7 @@ from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
 from textmill.ops.memory import (
     PADDING,
     address_of,
+    bits_of,
     equal_span,
     keep,
     load32,
@@ -104,9 +105,7 @@ def count_pieces(text, start, ends, weights, table, offsets, arena, state):
     staged = np.empty(2 * _BLOCK, np.int64)
     staged_at = address_of(staged)
     capacity = len(table)
-    bits = np.int64(0)
-    while (1 << bits) < capacity:
-        bits += 1
+    bits = bits_of(capacity)
     own_weights = len(weights) > 1
     arena_limit = len(arena) - PADDING
     limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
@@ -144,9 +143,7 @@ def count_pieces(text, start, ends, weights, table, offsets, arena, state):
 @njit(cache=True, nogil=True)
 def rehash(table, grown):
     """Puts every entry of `table` into the empty table `grown`."""
-    bits = np.int64(0)
-    while (1 << bits) < len(grown):
-        bits += 1
+    bits = bits_of(len(grown))
     mask = len(grown) - 1
     for i in range(len(table)):
         if table[i, SECOND] != 0:

@@ -17,6 +17,7 @@ from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
 from textmill.ops.memory import (
     PADDING,
     address_of,
+    bits_of,
     equal_span,
     keep,
     load32,
@@ -163,9 +164,8 @@ def encode_block(text, start, ends, out, table, arena, model, state):
     staged, values = np.empty(3 * _BLOCK, np.int64), np.empty(SHORT_BYTES, np.int64)
     symbols = np.empty(SHORT_BYTES + 1, np.int32)
     staged_at = address_of(staged)
-    num_buckets, bits = len(table) // 2 - 1, np.int64(0)
-    while (1 << bits) < num_buckets:
-        bits += 1
+    num_buckets = len(table) // 2 - 1
+    bits = bits_of(num_buckets)
     target, status = out_at, 0
     limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
     while state[CURSOR] < len(ends):
@@ -214,9 +214,7 @@ def encode_block(text, start, ends, out, table, arena, model, state):
 def move_entries(table, grown):
     """Puts the entries of a cache table into a larger, empty one."""
     source, target = (address_of(table) + 63) & ~63, (address_of(grown) + 63) & ~63
-    num_buckets, bits = len(grown) // 2 - 1, np.int64(0)
-    while (1 << bits) < num_buckets:
-        bits += 1
+    bits = bits_of(len(grown) // 2 - 1)
     for number in range(len(table) - 2):
         entry = source + number * _ENTRY_BYTES
         first, second = load64(entry), load64(entry + 8)

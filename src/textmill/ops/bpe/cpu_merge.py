@@ -9,7 +9,7 @@ from numba import njit
 
 from textmill.ops.bpe.cpu_characters import NO_CHARACTER, whole_character
 from textmill.ops.bpe.cpu_count import find_index
-from textmill.ops.memory import address_of, fold_multiply, keep, load8, load32, load_int64, store32, store64
+from textmill.ops.memory import address_of, bits_of, fold_multiply, keep, load8, load32, load_int64, store32, store64
 
 NO_PAIR = np.int64((1 << 63) - 1)
 """The value of a pair that no merge joins."""
@@ -69,9 +69,7 @@ def _add_pair(pairs, bits, left, right, value):
 @njit(cache=True, nogil=True)
 def build_pairs(merges, byte_ids, pairs, byte_pairs):
     """Fills the pair table (int64[2**k, 2]) and the grid of byte pairs (int64[65536]) from (left, right, product)."""
-    bits = np.int64(0)
-    while (1 << bits) < len(pairs):
-        bits += 1
+    bits = bits_of(len(pairs))
     pairs[:] = _FREE_KEY
     pairs_at = address_of(pairs)
     for rank in range(len(merges)):

@@ -23,7 +23,7 @@ from textmill.ops.bpe.cpu_pairs import (
     token_at,
     too_long,
 )
-from textmill.ops.memory import address_of, fold_multiply, keep, load32, load_int64, store32, store64
+from textmill.ops.memory import address_of, bits_of, fold_multiply, keep, load32, load_int64, store32, store64
 
 _PAIR_SALT = np.uint64(0x9E3779B97F4A7C15)
 _PAIR_MIX = np.uint64(0xD6E8FEB86659FD93)
@@ -64,9 +64,7 @@ def close_gaps(tokens, num_places, weights, sketch):
     Moves every token to the front. sketch: int64[2**k]; bucket i receives the sum of the counts of all pairs that hash
     to i, which is never less than the count of any of them.
     """
-    bits = np.int64(0)
-    while (1 << bits) < len(sketch):
-        bits += 1
+    bits = bits_of(len(sketch))
     sketch[:] = 0
     base = address_of(tokens)
     source, target, left, largest = np.int64(0), np.int64(0), np.int64(FENCE), np.int64(0)
@@ -77,6 +75,8 @@ def close_gaps(tokens, num_places, weights, sketch):
         moved = token_at(base, target)
         store32(moved + SYMBOL, symbol)
         store32(moved + SPAN, np.int64(1))
+        # the slot that another token left at this place; counting gives new ones to all but the last fence
+        store32(moved + SLOT, np.int64(NO_SLOT))
         store32(moved + WEIGHT, weight)
         if left >= 0 and symbol >= 0:
             bucket = _pair_bucket((left << 32) | symbol, bits)
@@ -94,11 +94,7 @@ def count_frequent(tokens, num_places, weights, sketch, table, slots, merges, st
 
     table: int32[2**k], slot + 1 or 0 for free. Every token gets its pair's slot, or none.
     """
-    table_bits, sketch_bits = np.int64(0), np.int64(0)
-    while (1 << table_bits) < len(table):
-        table_bits += 1
-    while (1 << sketch_bits) < len(sketch):
-        sketch_bits += 1
+    table_bits, sketch_bits = bits_of(len(table)), bits_of(len(sketch))
     mask = len(table) - 1
     table[:] = 0
     num_slots = np.int64(0)

@@ -1,12 +1,13 @@
 """`BpeEncoder`: pieces to ids, for any byte-level BPE vocabulary."""
 
 import threading
+from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
 
-from textmill.errors import ConfigError, DataError
+from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import cpu_characters as characters_kernels
 from textmill.ops.bpe import cpu_encode as kernels
 from textmill.ops.bpe import cpu_merge as merging
@@ -17,6 +18,9 @@ from textmill.ops.memory import PADDING, padded
 DEFAULT_CACHE_BYTES = 128 << 20
 OUT_SLACK = 16
 """Ids that `out` must hold beyond one for each byte: the kernel stores four at a time."""
+
+LONGEST_RANKED = 1 << 12
+"""Bytes of a token of `from_ranks`: how it is merged is found in quadratic time. Published ones have 128 and fewer."""
 
 # a power of two, and two at least
 _FIRST_BUCKETS = 1 << 12
@@ -55,10 +59,13 @@ class BpeEncoder:
     ) -> Self:
         """From the id of each byte and rows (left id, right id, product id), most urgent first.
 
+        As in `tokenizers`, a row may build on later ones, a pair that stands twice has the rank of its last row, and a
+        row whose parts nothing makes never applies.
+
         whole_pieces: a piece found here becomes that one id without merging (`ignore_merges` of `tokenizers`).
 
         Raises:
-            ConfigError: a wrong shape, an id below 0, or a merge of an id that nothing makes.
+            ConfigError: a wrong shape, an id below 0, or an id that stands for two different strings of bytes.
         """
         byte_ids, merges = np.asarray(byte_ids, dtype=np.int32), np.asarray(merges, dtype=np.int32).reshape(-1, 3)
         if byte_ids.shape != (256,) or byte_ids.min() < 0 or len(np.unique(byte_ids)) != 256:
@@ -70,7 +77,7 @@ class BpeEncoder:
                 f"ids in merges must be >= 0, got {merges.min()}", fix="look every token up in the vocabulary"
             )
         whole = dict(whole_pieces or {})
-        return cls(_Tables(byte_ids, merges, whole, _contents(byte_ids, merges, whole), True), cache_bytes)
+        return cls(_Tables(byte_ids, merges, whole, _contents(byte_ids, merges, whole)), cache_bytes)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Self:
@@ -78,6 +85,7 @@ class BpeEncoder:
 
         Raises:
             ConfigError: a byte is missing, an id repeats, or a token is empty.
+            NotSupportedError: a token of more than `LONGEST_RANKED` bytes.
         """
         tokens = sorted(ranks, key=ranks.__getitem__)
         missing = [value for value in range(256) if bytes([value]) not in ranks]
@@ -88,19 +96,20 @@ class BpeEncoder:
             raise ConfigError(
                 "ranks must map non-empty tokens to distinct ids in 0..2**31-1", fix="check the rank file"
             )
+        longest = max(len(token) for token in tokens)
+        if longest > LONGEST_RANKED:
+            raise NotSupportedError(
+                f"a ranked token may have at most {LONGEST_RANKED} bytes, got {longest}", fix="check the rank file"
+            )
         merges = np.empty((len(tokens), 3), dtype=np.int32)
         vocabulary = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
         owned = _add_vocabulary(vocabulary, ranks)
-        longest = max(len(token) for token in tokens)
         merging.derive_merges(vocabulary, longest, owned[-1], merges)
         byte_ids = np.array([ranks[bytes([value])] for value in range(256)], dtype=np.int32)
         contents: list[bytes] = [b""] * (int(ids[-1]) + 1)
         for token, number in ranks.items():
             contents[number] = token
-        # rank order is id order here, so merges build on earlier ones when both parts have lower ids
-        made = merges[merges[:, 0] >= 0]
-        in_order = bool((made[:, :2].max(axis=1, initial=0) < made[:, 2]).all())
-        return cls(_Tables(byte_ids, merges, dict(ranks), contents, in_order), cache_bytes)
+        return cls(_Tables(byte_ids, merges, dict(ranks), contents), cache_bytes)
 
     @property
     def cache_bytes(self) -> int:
@@ -200,14 +209,9 @@ class _Tables:
     """What is fixed about an encoder, as arrays, and their addresses in one vector for the kernels."""
 
     def __init__(
-        self,
-        byte_ids: np.ndarray,
-        merges: np.ndarray,
-        whole_pieces: dict[bytes, int],
-        contents: list[bytes],
-        in_order: bool,
+        self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]
     ) -> None:
-        """contents: the bytes of each id. in_order: whether every merge builds on earlier ones."""
+        """contents: the bytes of each id."""
         self.lengths = np.array([len(content) for content in contents], dtype=np.int32)
         """int32[largest id + 1]: bytes of each token, 0 where there is none."""
         pair_bits = max(4, (2 * len(merges)).bit_length())
@@ -219,7 +223,7 @@ class _Tables:
         self.model[merging.PAIR_BITS] = pair_bits
         for word, array in ((merging.PAIRS, pairs), (merging.BYTE_PAIRS, byte_pairs), (merging.BYTE_IDS, byte_ids)):
             self.model[word] = array.ctypes.data
-        if in_order:
+        if _in_order(merges, len(contents)):
             self._add_characters(merges, contents)
         if whole_pieces:
             self._owned += _add_vocabulary(self.model, whole_pieces)
@@ -267,16 +271,40 @@ def _contents(byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes
     contents = [b""] * (largest + 1)
     for value, number in enumerate(byte_ids.tolist()):
         contents[number] = bytes([value])
-    for left, right, product in merges.tolist():
-        if not (contents[left] and contents[right]):
-            raise ConfigError(
-                f"merge ({left}, {right}) uses an id that no byte and no earlier merge makes",
-                fix="list merges after the merges they build on",
-            )
-        contents[product] = contents[left] + contents[right]
+    rows: deque[list[int]] = deque(merges.tolist())
+    waiting: defaultdict[int, list[list[int]]] = defaultdict(list)
+    while rows:
+        row = left, right, product = rows.popleft()
+        absent = [part for part in (left, right) if not contents[part]]
+        if absent:
+            waiting[absent[0]].append(row)
+            continue
+        if not contents[product]:
+            rows += waiting.pop(product, ())
+        _name(contents, product, contents[left] + contents[right])
+    # what still waits builds on ids that nothing makes
     for piece, number in whole_pieces.items():
-        contents[number] = piece
+        _name(contents, number, piece)
     return contents
+
+
+def _name(contents: list[bytes], number: int, content: bytes) -> None:
+    if contents[number] not in (b"", content):
+        raise ConfigError(
+            f"the id {number} stands for {contents[number]!r} and for {content!r}", fix="give each token its own id"
+        )
+    contents[number] = content
+
+
+def _in_order(merges: np.ndarray, num_ids: int) -> bool:
+    """Whether every merge comes after all merges that make its parts. Rows of -1 are no merges."""
+    ranks = np.flatnonzero(merges[:, 0] >= 0)
+    # the last row of a pair gives its rank
+    _, last = np.unique((merges[ranks, 0].astype(np.int64) << 32 | merges[ranks, 1])[::-1], return_index=True)
+    ranks = ranks[len(ranks) - 1 - last]
+    made_by = np.full(num_ids, -1, dtype=np.int64)
+    np.maximum.at(made_by, merges[ranks, 2], ranks)
+    return bool((made_by[merges[ranks, :2]] < ranks[:, None]).all())
 
 
 def _is_whole(content: bytes) -> bool:

@@ -112,6 +112,8 @@ class _Trainer:
             )
         self._tokens = np.empty((self._num_places, layout.TOKEN_WORDS), dtype=np.int32)
         windows.lay_out(*pieces_and_tables, self._tokens)
+        # every merge takes a place away, so a number that is far too large costs no memory
+        num_merges = min(num_merges, self._num_places)
         num_symbols = layout.NUM_BYTES + num_merges
         self._rows = np.tile(np.array([0, 0, layout.UNTOUCHED, 0], dtype=np.int64), (2 * num_symbols, 1))
         self._merges = np.zeros((num_merges, layout.MERGE_WORDS), dtype=np.int64)

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from textmill.ops.memory import padded
+from textmill.errors import DataError
+from textmill.ops.memory import PADDING, padded
 from textmill.ops.split import cpu
 from textmill.ops.split.classes import class_table
+from textmill.ops.split.dialect import check_portable
 from textmill.ops.split.reference import PATTERNS, compiled, piece_ends
 
 __all__ = ["BLOCK_PIECES", "PATTERNS", "Splitter", "pieces", "splitter"]
@@ -47,6 +49,7 @@ class Splitter:
         self._kernel = _KERNELS.get(name)
         if self._kernel is None:
             compiled(pattern)
+            check_portable(pattern)
         self._classes = class_table()
 
     def __reduce__(self) -> tuple[Callable[[str], "Splitter"], tuple[str]]:
@@ -58,9 +61,23 @@ class Splitter:
         Args:
             text: uint8, from `padded`.
             ends: int32, receives the end of each piece relative to `start`.
+
+        Raises:
+            DataError: what the kernel relies on does not hold: dtypes, padding, less than 2 GiB.
         """
         assert self._kernel is not None, "use blocks()"
-        assert 0 <= start <= stop <= len(text)
+        flat = text.flags.c_contiguous and ends.flags.c_contiguous
+        if not (flat and text.dtype == np.uint8 and ends.dtype == np.int32 and len(ends) > 0):
+            raise DataError(
+                f"a splitter takes contiguous uint8 text and int32 ends, got {text.dtype} and {ends.dtype}",
+                fix="use textmill.ops.memory.padded",
+            )
+        if not (0 <= start <= stop <= len(text) - PADDING and stop - start < 1 << 31):
+            raise DataError(
+                f"cannot split bytes {start} to {stop} of a buffer of {len(text)}: "
+                f"it needs {PADDING} bytes of padding, and offsets are 32-bit numbers",
+                fix="use textmill.ops.memory.padded on less than 2 GiB",
+            )
         return self._kernel(text, start, stop, ends, self._classes)
 
     def blocks(self, text: np.ndarray, start: int, stop: int, ends: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
@@ -85,7 +102,8 @@ def splitter(name_or_pattern: str) -> Splitter:
     A regular expression that is another spelling of a named pattern gives that pattern's kernel.
 
     Raises:
-        NotSupportedError: the regular expression does not compile in the `regex` module.
+        NotSupportedError: the regular expression does not compile in the `regex` module, or means something else to
+            other libraries (see `dialect`).
     """
     name = _PATTERN_NAMES.get(name_or_pattern, name_or_pattern)
     if name in PATTERNS:

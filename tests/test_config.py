@@ -45,6 +45,25 @@ def test_override_sets_nested_values() -> None:
     assert config.override(Outer(), ['corpus=["a","b"]']).corpus == ("a", "b")
 
 
+def test_settings_that_must_agree_are_set_at_once() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Low:
+        low: int = 5
+        high: int = 9
+
+        def __post_init__(self) -> None:
+            assert self.low < self.high
+
+    @dataclass(frozen=True, kw_only=True)
+    class Whole:
+        part: Low = field(default_factory=Low)
+
+    for order in (["part.low=20", "part.high=30"], ["part.high=3", "part.low=2", "part.high=30", "part.low=20"]):
+        assert config.override(Whole(), order) == Whole(part=Low(low=20, high=30))
+    assert config.override(Whole(), ['part={"low":1}', "part.high=4"]) == Whole(part=Low(low=1, high=4))
+    assert config.override(Whole(), ["part.high=4", 'part={"low":1}']) == Whole(part=Low(low=1))
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [

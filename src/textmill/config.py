@@ -8,6 +8,8 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -31,7 +33,7 @@ def from_json(cls: type[C], values: Mapping[str, Any], *, where: str = "the conf
         ConfigError: an unknown or missing key, or a value of the wrong type; names the key and what was expected.
     """
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{where} must be an object, got {_shown(values)}")
+        raise ConfigError(f"{where} must be an object, got {_shown(values)}", fix='write {"setting": value}')
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in values:
@@ -51,14 +53,15 @@ def override(config: C, assignments: Sequence[str]) -> C:
     Raises:
         ConfigError: no `=`, an unknown field, or a value of the wrong type.
     """
+    split = []
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         if not equals or not path:
             raise ConfigError(
                 f"a setting is written a.b=value, got {assignment!r}", fix="for example training.steps=100"
             )
-        config = _assigned(config, path.split("."), text, path)
-    return config
+        split.append((path.split("."), text, path))
+    return _assigned(config, split) if split else config
 
 
 def fingerprint(value: Any) -> str:
@@ -67,29 +70,46 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
 
 
-def _assigned(config: Any, path: list[str], text: str, where: str) -> Any:
-    names = [field.name for field in dataclasses.fields(config)]
-    name = path[0]
-    if name not in names:
-        raise ConfigError(f"there is no setting {where!r}", fix=_suggestion(name, names))
-    hint = typing.get_type_hints(type(config))[name]
-    current = getattr(config, name)
-    if len(path) > 1:
+_Assignment = tuple[list[str], str, str]
+"""(names from here down, the value's text, the whole path)"""
+
+
+def _assigned(config: C, assignments: Sequence[_Assignment]) -> C:
+    """A copy with all the assignments made at once, so that the order of settings that must agree doesn't matter."""
+    hints = typing.get_type_hints(type(config))
+    names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    inner: dict[str, list[_Assignment]] = {}
+    for (name, *rest), text, where in assignments:
+        if name not in names:
+            raise ConfigError(f"there is no setting {where!r}", fix=_suggestion(name, names))
+        if rest:
+            inner.setdefault(name, []).append((rest, text, where))
+            continue
+        values[name] = _parsed(hints[name], text, where)
+        # what was said of its parts before is overruled
+        inner.pop(name, None)
+    for name, parts in inner.items():
+        current = values.get(name, getattr(config, name))
         if not dataclasses.is_dataclass(current):
-            raise ConfigError(f"{where!r}: {name} is a single value, it has no parts", fix=f"write {name}=value")
-        return dataclasses.replace(config, **{name: _assigned(current, path[1:], text, where)})
+            raise ConfigError(f"{parts[0][2]!r}: {name} is a single value, it has no parts", fix=f"write {name}=value")
+        values[name] = _assigned(current, parts)
+    return dataclasses.replace(config, **values)  # type: ignore[type-var]
+
+
+def _parsed(hint: Any, text: str, where: str) -> Any:
+    """The value of a setting written as text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         # no JSON, or more digits or brackets than Python reads
         value = text
     try:
-        checked = _checked(hint, value, where)
+        return _checked(hint, value, where)
     except ConfigError:
         if isinstance(value, str):
             raise
-        checked = _checked(hint, text, where)  # a name made of digits, say
-    return dataclasses.replace(config, **{name: checked})
+        return _checked(hint, text, where)  # a name made of digits, say
 
 
 def _plain(value: Any) -> Any:
@@ -120,7 +140,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
                     return _checked(option, value, where)
                 except ConfigError:
                     continue
-        raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}")
+        raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}", fix="give a value of that kind")
     if origin is Literal:
         if value not in get_args(hint) or isinstance(value, bool) != isinstance(get_args(hint)[0], bool):
             raise ConfigError(
@@ -137,7 +157,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         return origin(_checked(item, entry, f"{where}[{index}]") for index, entry in enumerate(value))
     if origin is dict:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{where} must be an object, got {_shown(value)}")
+            raise ConfigError(f"{where} must be an object, got {_shown(value)}", fix='write {"setting": value}')
         item = get_args(hint)[1]
         return {str(key): _checked(item, entry, f"{where}.{key}") for key, entry in value.items()}
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
@@ -145,12 +165,13 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, str | Path):
         return Path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        # a whole number that no float holds is out of any range as well
+        return float(value) if isinstance(value, float) or abs(value) <= sys.float_info.max else math.inf
     if hint is int and isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
-    raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}")
+    raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}", fix="give a value of that kind")
 
 
 def _name(hint: Any) -> str:
@@ -158,6 +179,8 @@ def _name(hint: Any) -> str:
         return "one of " + ", ".join(str(argument) for argument in get_args(hint))
     if get_origin(hint) in (Union, types.UnionType):
         return " or ".join(_name(option) for option in get_args(hint))
+    if get_origin(hint) in (tuple, list):
+        return "a list"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 

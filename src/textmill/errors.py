@@ -14,11 +14,13 @@ class TextmillError(Exception):
 
     exit_status = 2
     """What the command line ends with."""
+    usual_fix = ""
+    """The fix where none is given."""
 
     def __init__(self, problem: str, *, fix: str = "") -> None:
         self.problem = problem
-        self.fix = fix
-        super().__init__(f"{problem}. Fix: {fix}" if fix else problem)
+        self.fix = fix or self.usual_fix
+        super().__init__(f"{problem}. Fix: {self.fix}" if self.fix else problem)
 
 
 class ConfigError(TextmillError):
@@ -31,6 +33,8 @@ class DataError(TextmillError):
 
 class FormatError(TextmillError):
     """A file is not what its name or header promises: malformed, truncated, tampered with, or of an unknown version."""
+
+    usual_fix = "fetch the file again, or make it again by the command that made it"
 
 
 class OutputError(TextmillError):

@@ -20,6 +20,15 @@ from textmill.errors import FormatError, OutputError
 PARTIAL = ".partial-"
 """Marks temporary names; a leftover from a killed process is safe to delete."""
 
+LOCK = ".lock"
+"""The file that a process at work in an output folder holds."""
+
+_OLD = f"{PARTIAL}old"
+"""Inside a temporary folder: the folder that is being replaced, on its way out."""
+
+_DEEPEST = 100
+"""JSON that is nested deeper is no file of ours or of the ecosystem."""
+
 _FIXES = {
     errno.ENOSPC: (
         "the disk is full",
@@ -107,7 +116,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             fsync_folder(temporary)
             if path.exists():
                 aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}{PARTIAL}", dir=path.parent))
-                os.replace(path, aside / "old")
+                os.replace(path, aside / _OLD)
                 os.replace(temporary, path)
                 shutil.rmtree(aside, ignore_errors=True)
             else:
@@ -143,7 +152,7 @@ def read_json(path: str | os.PathLike[str], *, most_bytes: int = 1 << 30) -> Any
         size = path.stat().st_size
         if size > most_bytes:
             raise FormatError(f"{path} has {size} bytes, more than the {most_bytes} a JSON file may have here")
-        return json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_without_duplicates)
+        value = json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_without_duplicates)
     except FileNotFoundError:
         raise FormatError(f"{path} does not exist", fix="check the path") from None
     except IsADirectoryError:
@@ -156,7 +165,15 @@ def read_json(path: str | os.PathLike[str], *, most_bytes: int = 1 << 30) -> Any
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
     except RecursionError:
-        raise FormatError(f"{path} is nested too deep to be read") from None
+        raise _too_deep(path) from None
+    # those who use the value go down into it by recursion
+    level = [value]
+    for _ in range(_DEEPEST):
+        parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
+        level = [item for part in parts for item in part]
+    if level:
+        raise _too_deep(path)
+    return value
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
@@ -165,9 +182,12 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 
 
 def remove_partials(folder: Path) -> None:
-    """Deletes what a killed process left half-written directly inside `folder`."""
+    """Deletes what a killed process left half-written directly inside `folder`, and puts back what it took away."""
     for leftover in folder.glob(f".*{PARTIAL}*"):
         if leftover.is_dir():
+            replaced = folder / leftover.name[1:].rpartition(PARTIAL)[0]
+            if (leftover / _OLD).exists() and not replaced.exists():
+                os.replace(leftover / _OLD, replaced)
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
@@ -190,7 +210,7 @@ def claim_output(folder: str | os.PathLike[str], *, marker: str, force: bool = F
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        entries = [entry.name for entry in folder.iterdir() if PARTIAL not in entry.name]
+        entries = [entry.name for entry in folder.iterdir() if PARTIAL not in entry.name and entry.name != LOCK]
     if entries and marker not in entries and not force:
         shown = ", ".join(sorted(entries)[:3]) + (", ..." if len(entries) > 3 else "")
         raise OutputError(
@@ -208,6 +228,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise ValueError(f"the key {twice!r:.80} stands twice in one object")
     return value
+
+
+def _too_deep(path: Path) -> FormatError:
+    return FormatError(f"{path} is nested too deep to be read", fix="check that it is the right file")
 
 
 def _umask() -> int:

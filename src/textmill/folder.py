@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from textmill.config import to_json
-from textmill.errors import ConfigError, FormatError, NotSupportedError
+from textmill.errors import ConfigError, FormatError, NotSupportedError, OutputError
 from textmill.files import claim_output, read_json, replacing_folder, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -139,16 +139,19 @@ class ModelFolder:
         if found is None and (self.path / "tokenizer.json").is_file():
             found = self.tokenizer.end_of_text_id
         ids = found if isinstance(found, list) else [] if found is None else [found]
-        return tuple(int(token) for token in ids)
+        if not all(type(token) is int for token in ids):
+            raise FormatError(f"{self.path}: eos_token_id must be a token's id or a list of them, got {found!r:.60}")
+        return tuple(ids)
 
     def facts(self, *, weights: bool = False) -> dict[str, Any]:
         """What the folder holds, without reading the weights: architecture, parameters, settings, how it was made."""
         shapes = {name: shape for file in self._weight_files() for name, shape in _shapes(self.path / file).items()}
+        settings, named = to_json(self.config), self.foreign_config.get("architectures")
         facts: dict[str, Any] = {
-            "architecture": (self.foreign_config.get("architectures") or [self.foreign_config["model_type"]])[0],
+            "architecture": named[0] if isinstance(named, list) and named else self.foreign_config["model_type"],
             "parameters": sum(math.prod(shape) for shape in shapes.values()),
             "weight_bytes": sum((self.path / file).stat().st_size for file in self._weight_files()),
-            "settings": to_json(self.config),
+            "settings": settings,
             "run": {name: value for name, value in self.run.items() if name != "files"},
         }
         if weights:
@@ -253,6 +256,7 @@ def save_folder(
 
 
 def _write_parts(folder: Path, model: "LanguageModel", tokenizer: "Tokenizer | None") -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     end_id = None if tokenizer is None else tokenizer.end_of_text_id
@@ -262,7 +266,13 @@ def _write_parts(folder: Path, model: "LanguageModel", tokenizer: "Tokenizer | N
     config = {**model.config.to_foreign(), **ids, "dtype": dtype, "torch_dtype": dtype}
     write_json(folder / CONFIG, config)
     write_json(folder / GENERATION, {"_from_model_config": True, **ids})
-    save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
+    try:
+        save_file(weights, str(folder / WEIGHTS), metadata={"format": "pt"})
+    except SafetensorError as error:
+        # its writer tells of a full disk in a way of its own
+        raise OutputError(
+            f"cannot write {WEIGHTS}: {error}", fix="free some space or choose another output folder"
+        ) from error
     if tokenizer is not None:
         tokenizer.save(folder)
 

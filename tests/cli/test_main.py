@@ -54,10 +54,23 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
     assert "Example" in shown
 
 
-def test_an_unknown_option_is_status_2() -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["corpus", "stats", "--colour"])
-    assert caught.value.code == 2
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["corpus", "stats", "--colour"], "Unrecognized options: --colour. Fix: see 'textmill corpus stats --help'"),
+        (["pretrain", "gpt", "x", "--vocabsize", "4"], "--vocabsize, 4. Fix: did you mean --vocab-size?"),
+        (["generate"], "Missing from textmill generate: FOLDER The model folder. (required). Fix: see"),
+        (["run", "--set"], "Missing value for argument '--set'"),
+        (["pretrain", "gpt", "x", "--steps", "many"], "Error parsing --steps"),
+        (["tokenizer", "train", "x", "--algorithm", "magic"], "invalid choice 'magic' for argument '--algorithm'"),
+    ],
+)
+def test_a_mistyped_option_is_one_line_too(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("textmill: error: ")
+    assert message in shown
+    assert shown.count("\n") == 1
 
 
 def test_debug_shows_the_traceback() -> None:

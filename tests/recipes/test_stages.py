@@ -71,7 +71,7 @@ def test_the_record_says_how_the_run_was_made(tmp_path: Path) -> None:
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["recipe"] == "test"
     assert record["settings"] == {"size": 1}
-    assert set(record["stages"]["a"]) == {"fingerprint", "seconds", "facts"}
+    assert set(record["stages"]["a"]) == {"fingerprint", "seconds", "facts", "sha256"}
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:

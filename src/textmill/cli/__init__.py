@@ -4,12 +4,16 @@ Each command is a dataclass whose fields are its options (tyro reads them) and w
 only finds the command, so that `textmill --help` imports nothing heavy.
 """
 
+import contextlib
+import dataclasses
 import importlib
 import inspect
+import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from textmill import __version__
 from textmill.errors import TextmillError
@@ -54,10 +58,14 @@ EXAMPLES = """\
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 2 for a user's mistake, 130 for Ctrl-C."""
+    """Runs one command; returns the exit status: 0, 2 for a user's mistake, 130 for Ctrl-C, 143 for SIGTERM."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    for stream in (sys.stdout, sys.stderr):
+        # what a terminal's encoding can't show is escaped instead of ending the command
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         status = _dispatch(words)
         sys.stdout.flush()
@@ -65,17 +73,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TextmillError as error:
         if debug:
             raise
-        print(f"textmill: error: {error}", file=sys.stderr)
-        return 2
+        if error.exit_status > 128:
+            return _stopped(words, error.problem, error.exit_status)
+        return _failed(str(error), error.exit_status)
     except KeyboardInterrupt:
         if debug:
             raise
-        print("textmill: stopped; the same command continues where this one left off", file=sys.stderr)
-        return 130
+        return _stopped(words, "stopped", 130)
     except BrokenPipeError:
         # the reader of a pipe went away; keep the interpreter from complaining about it at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug or error.errno is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(f"{where}{error.strerror}. Fix: see to the file or the disk, then give the command again", 2)
+
+
+def _failed(message: str, status: int) -> int:
+    print("textmill: error: " + " ".join(message.split()), file=sys.stderr)
+    return status
+
+
+def _stopped(words: list[str], problem: str, status: int) -> int:
+    """Says that a run goes on, where it does."""
+    hint = ""
+    if words[:1] in ([], ["run"], ["pretrain"]):
+        same = "the same command without --fresh" if "--fresh" in words else "the same command"
+        hint = f"; {same} continues where this one left off"
+    print(f"textmill: {problem}{hint}", file=sys.stderr)
+    return status
 
 
 def _dispatch(words: list[str]) -> int:
@@ -91,14 +119,51 @@ def _run(name: str, rest: list[str]) -> int:
 
     module, _, attribute = COMMANDS[name].home.partition(":")
     command = getattr(importlib.import_module(module), attribute)
-    chosen = tyro.cli(
-        command,
-        args=rest,
-        prog=f"textmill {name}",
-        description=inspect.cleandoc(command.__doc__),
-        config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
-    )
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            chosen = tyro.cli(
+                command,
+                args=rest,
+                prog=f"textmill {name}",
+                description=inspect.cleandoc(command.__doc__),
+                config=(tyro.conf.HelptextFromCommentsOff, tyro.conf.FlagCreatePairsOff),
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        fix = _suggestion(rest, command) or f"see 'textmill {name} --help'"
+        return _failed(f"{_in_one_line(told.getvalue())}. Fix: {fix}", 2)
     return chosen.run() or 0
+
+
+def _suggestion(words: Sequence[str], command: Any) -> str:
+    """The option that a word was meant to be, if one comes near."""
+    import difflib
+
+    known = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(command)]
+    given = [word.partition("=")[0].replace("_", "-") for word in words if word.startswith("--")]
+    for word in given:
+        close = [] if word in known else difflib.get_close_matches(word, known, n=1, cutoff=0.7)
+        if close:
+            return f"did you mean {close[0]}?"
+    return ""
+
+
+def _in_one_line(box: str) -> str:
+    """What tyro says in a box, up to the first rule.
+
+    >>> _in_one_line("╭─ Unrecognized options ─╮\\n│ Unrecognized options: --x │\\n│ ──── │\\n│ more │\\n╰────╯")
+    'Unrecognized options: --x'
+    """
+    said: list[str] = []
+    for line in box.splitlines()[1:]:
+        text = line.strip(" │")
+        if text.strip("─-╰╯"):
+            said.append(text)
+        elif said:
+            break
+    return " ".join(said).rstrip(".") or "the options can't be read"
 
 
 def _command_of(words: Sequence[str]) -> str | None:

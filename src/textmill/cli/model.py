@@ -3,7 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -92,7 +92,7 @@ class Generate(Machine):
     """One JSON object a prompt."""
 
     def run(self) -> int:
-        from textmill.folder import load
+        from textmill.cli.lines import lines
         from textmill.generation import GenerationConfig, generate, generate_batch
         from textmill.training.cpu import tune
 
@@ -107,9 +107,9 @@ class Generate(Machine):
             seed=self.seed,
         )
         tune(self.threads)
-        folder = load(self.folder)
+        folder = self._folder()
         if self.prompt == "-":
-            prompts = [line.rstrip("\n") for line in sys.stdin]
+            prompts = list(lines("-"))
             for prompt, text in zip(prompts, generate_batch(folder, prompts, config), strict=True):
                 print(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False) if self.json else prompt + text)
             return 0
@@ -123,6 +123,20 @@ class Generate(Machine):
             sys.stdout.flush()
         sys.stdout.write("\n")
         return 0
+
+    def _folder(self) -> Any:
+        """The model where it is to run; on a CPU in fp32 unless bf16 is asked for: one row at a time gains nothing."""
+        from textmill.folder import load
+        from textmill.training.placement import chosen_device
+        from textmill.training.precision import chosen_dtype
+
+        place = chosen_device(self.device)
+        precision = "fp32" if (self.precision, place.type) == ("auto", "cpu") else self.precision
+        half = chosen_dtype(precision, place).itemsize == 2
+        folder = load(self.folder, precision="bf16" if half else "fp32")
+        if place.type != "cpu":
+            folder.model.to(place)
+        return folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,9 @@
 """`textmill tokenizer ...`"""
 
 import json
-import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -83,10 +81,11 @@ class Encode:
     """Recognise special tokens in the text instead of taking them for plain text."""
 
     def run(self) -> int:
+        from textmill.cli.lines import lines
         from textmill.tokenizers import Tokenizer
 
         tokenizer = Tokenizer.load(self.folder)
-        for line in _lines(self.input):
+        for line in lines(self.input):
             ids = tokenizer.encode(line, allow_special=self.special)
             print(*ids)
         return 0
@@ -106,11 +105,12 @@ class Decode:
     """A file of ids, or - for stdin."""
 
     def run(self) -> int:
+        from textmill.cli.lines import lines
         from textmill.errors import DataError
         from textmill.tokenizers import Tokenizer
 
         tokenizer = Tokenizer.load(self.folder)
-        for number, line in enumerate(_lines(self.input), start=1):
+        for number, line in enumerate(lines(self.input), start=1):
             try:
                 ids = [int(word) for word in line.split()]
             except ValueError:
@@ -167,29 +167,3 @@ def _print_tokens(ids: list[int], tokens: list[bytes]) -> None:
     console.print(" ".join(map(str, ids)), style="dim")
     size = sum(map(len, tokens))
     console.print(f"{len(ids)} tokens, {size / max(1, len(ids)):.2f} bytes each", style="dim")
-
-
-def _lines(name: str) -> Iterator[str]:
-    """The lines of a UTF-8 file or of stdin, without their line ends."""
-    from textmill.errors import DataError
-
-    if name == "-":
-        yield from _decoded(sys.stdin.buffer, "stdin")
-        return
-    path = Path(name)
-    if not path.is_file():
-        raise DataError(f"{name} is not a file", fix="name a text file, or - for stdin")
-    with open(path, "rb") as file:
-        yield from _decoded(file, name)
-
-
-def _decoded(file: IO[bytes] | Iterable[bytes], name: str) -> Iterator[str]:
-    from textmill.errors import DataError
-
-    before = 0
-    for line in file:
-        try:
-            yield line.decode("utf-8").rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{name} is not UTF-8 at byte {before + error.start}", fix="convert it to UTF-8") from None
-        before += len(line)

@@ -180,4 +180,4 @@ def _around(shards: TokenShards, position: int, length: int) -> np.ndarray:
 def _check_sizes(batch_size: int, context_length: int) -> None:
     for name, value in (("batch_size", batch_size), ("context_length", context_length)):
         if value < 1:
-            raise ConfigError(f"{name} must be at least 1, got {value}")
+            raise ConfigError(f"{name} must be at least 1, got {value}", fix=f"set {name} to 1 or more")

@@ -33,7 +33,7 @@ class GenerationConfig:
 
     def __post_init__(self) -> None:
         if self.max_tokens < 0:
-            raise ConfigError(f"max_tokens must be >= 0, got {self.max_tokens}")
+            raise ConfigError(f"max_tokens must be >= 0, got {self.max_tokens}", fix="200 is a few sentences")
         if not 0 <= self.temperature < float("inf"):
             raise ConfigError(f"temperature must be >= 0, got {self.temperature}", fix="0 is greedy, 0.8 is usual")
         if self.top_k < 0:

@@ -57,7 +57,7 @@ class GPTConfig:
     DEFAULT_INIT: ClassVar = Initialisation(output_projections="scaled")
 
     def __post_init__(self) -> None:
-        _check_sizes(self, "vocab_size", "context_length", "width", "num_layers", "num_heads")
+        _check_sizes(self, "vocab_size", "context_length", "width", "num_layers", "num_heads", "feed_forward_width")
         _check_heads(self.width, self.num_heads)
         if self.form == "gpt1":
             if self.feed_forward_width not in (None, 4 * self.width):
@@ -163,6 +163,7 @@ class LlamaConfig:
 
     def __post_init__(self) -> None:
         _check_sizes(self, "vocab_size", "context_length", "width", "num_layers", "num_heads")
+        _check_sizes(self, "num_kv_heads", "head_dim", "feed_forward_width")
         if self.head_dim is None:
             _check_heads(self.width, self.num_heads)
 
@@ -318,10 +319,17 @@ def _rotary_from_foreign(foreign: Mapping[str, Any]) -> RotaryConfig:
     )
 
 
+_MOST_LAYERS = 1 << 10
+_MOST = 1 << 24
+"""Larger sizes are a damaged or hostile file; building the model would end in an overflow or without memory."""
+
+
 def _check_sizes(config: Any, *names: str) -> None:
     for name in names:
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} must be at least 1, got {getattr(config, name)}")
+        value, most = getattr(config, name), _MOST_LAYERS if name == "num_layers" else _MOST
+        if value is not None and not 1 <= value <= most:
+            problem = f"at least 1, got {value}" if value < 1 else f"at most {most}, got {value:.6g}"
+            raise ConfigError(f"{name} must be {problem}", fix=f"set {name} to a size that fits in memory")
 
 
 def _check_heads(width: int, num_heads: int) -> None:

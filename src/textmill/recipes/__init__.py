@@ -61,11 +61,12 @@ def resolve(name: str, assignments: Sequence[str]) -> tuple[Recipe, Any]:
         settings = recipe.settings()
     elif path.exists():
         record = read_json(path / RECORD if path.is_dir() else path)
-        if not isinstance(record, dict) or record.get("recipe") not in RECIPES:
+        named = record.get("recipe") if isinstance(record, dict) else None
+        if not isinstance(named, str) or named not in RECIPES:
             raise FormatError(
                 f"{path} is not the record of a recipe's run", fix="name a run.json that textmill run wrote"
             )
-        recipe = RECIPES[record["recipe"]]
+        recipe = RECIPES[named]
         settings = config.from_json(recipe.settings, record.get("settings", {}), where=f"{path}: settings")
     else:
         raise ConfigError(f"there is no recipe {name!r}", fix="choose from " + ", ".join(RECIPES))

@@ -62,4 +62,5 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
         inputs=[kind, model, settings.initialisation, dict(settings.training.deciding())],
         outputs=tuple(f"{MODEL}/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json")),
         run=run,
+        progress=(TRAINING,),
     )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textmill.errors import ConfigError
+from textmill.generation.config import GenerationConfig
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
 from textmill.recipes.pretrain import MODEL, Pretrain, pretrain_stage
 from textmill.recipes.stages import Facts, Stage
@@ -60,6 +62,15 @@ class Quickstart(Pretrain):
     baseline_bytes: int = 16 << 20
     """The baselines learn from at most this much of the training text, and are measured on at most an eighth of it."""
 
+    def __post_init__(self) -> None:
+        # what a late stage refuses is refused before the first one
+        self.generation()
+        if self.baseline_bytes < 1:
+            raise ConfigError(f"baseline_bytes must be at least 1, got {self.baseline_bytes}", fix="leave it out")
+
+    def generation(self) -> GenerationConfig:
+        return GenerationConfig(max_tokens=self.sample_tokens, temperature=self.temperature, top_p=self.top_p)
+
 
 def stages(settings: Quickstart, quiet: bool) -> Sequence[Stage]:
     return [
@@ -101,7 +112,7 @@ def _sample_stage(settings: Quickstart) -> Stage:
     def run(folder: Path, _: Facts) -> Mapping[str, Any]:
         from textmill.files import write_json
         from textmill.folder import load
-        from textmill.generation import GenerationConfig, generate_batch
+        from textmill.generation import generate_batch
         from textmill.tasks.evaluate import beginnings
 
         model = load(folder / MODEL)
@@ -109,10 +120,7 @@ def _sample_stage(settings: Quickstart) -> Stage:
         prompts: Sequence[str] = settings.prompts or ()
         if settings.prompts is None:
             prompts = PROMPTS if builtin else beginnings(folder / SHARDS, model.tokenizer, 3)
-        config = GenerationConfig(
-            max_tokens=settings.sample_tokens, temperature=settings.temperature, top_p=settings.top_p
-        )
-        texts = generate_batch(model, list(prompts), config)
+        texts = generate_batch(model, list(prompts), settings.generation())
         samples = [{"prompt": prompt, "text": text} for prompt, text in zip(prompts, texts, strict=True)]
         write_json(folder / SAMPLES, samples)
         return {"samples": samples, "told": f"{len(samples)} samples"}

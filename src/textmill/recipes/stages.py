@@ -2,11 +2,13 @@
 
 A stage's fingerprint is a hash of its own inputs and of the fingerprints of all stages before it. `run.json` in the
 run's folder keeps the recipe, its resolved settings, and for each finished stage its fingerprint, its facts and how
-long it took. A stage is repeated when its fingerprint differs or one of its outputs is missing.
+long it took. A stage is repeated when its fingerprint differs or one of its outputs is missing. A stage that was cut
+goes on from its `progress` if the record says that it was begun with the same fingerprint.
 """
 
 import contextlib
 import fcntl
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +18,9 @@ from typing import Any, Protocol
 import textmill
 from textmill import config
 from textmill.errors import FormatError, OutputError
-from textmill.files import claim_output, clear_errors, read_json, write_json
+from textmill.files import LOCK, claim_output, clear_errors, read_json, remove_partials, write_json
 
 RECORD = "run.json"
-LOCK = ".lock"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Stage:
     """Files or folders it leaves, relative to the run's folder."""
     run: Callable[[Path, "Facts"], Mapping[str, Any]]
     """(folder, facts of the stages before) -> its own facts, as JSON values."""
+    progress: tuple[str, ...] = ()
+    """Folders that a cut stage goes on from; deleted when it starts over or its inputs have changed."""
 
 
 Facts = Mapping[str, Mapping[str, Any]]
@@ -65,10 +68,11 @@ def run_stages(
     """
     claim_output(folder, marker=RECORD, force=force)
     with _only_process(folder):
+        _clean(folder, stages)
         record = _read_record(folder / RECORD) if not fresh else {}
         record |= {"recipe": recipe, "settings": config.to_json(settings), "textmill": textmill.__version__}
-        finished: dict[str, Any] = record.setdefault("stages", {})
-        write_json(folder / RECORD, record)
+        record |= {"stages": _finished(record), "begun": record.get("begun", {})}
+        finished: dict[str, Any] = record["stages"]
         facts: dict[str, Mapping[str, Any]] = {}
         before = ""
         for number, stage in enumerate(stages, start=1):
@@ -82,21 +86,49 @@ def run_stages(
             reporter.stage(number, len(stages), stage, kept=False)
             for later in stages[number - 1 :]:
                 finished.pop(later.name, None)
-            write_json(folder / RECORD, record)
             started = time.monotonic()
-            facts[stage.name] = dict(stage.run(folder, facts))
+            facts[stage.name] = _run(folder, stage, before, facts, record)
             seconds = time.monotonic() - started
-            finished[stage.name] = {"fingerprint": before, "seconds": round(seconds, 3), "facts": facts[stage.name]}
+            entry = {"fingerprint": before, "seconds": round(seconds, 3), "facts": facts[stage.name]}
+            finished[stage.name] = {**entry, "sha256": config.fingerprint(entry)}
             write_json(folder / RECORD, record)
             reporter.done(stage, facts[stage.name], seconds)
+        write_json(folder / RECORD, record)
     return facts
+
+
+def _run(folder: Path, stage: Stage, fingerprint: str, facts: Facts, record: dict[str, Any]) -> Mapping[str, Any]:
+    """The facts of a stage that is run now, from its beginning or from where it was cut."""
+    if stage.progress and record["begun"].get(stage.name) != fingerprint:
+        # before the record says so: were this process killed in between, the next one deletes them as well
+        for name in stage.progress:
+            shutil.rmtree(folder / name, ignore_errors=True)
+        record["begun"][stage.name] = fingerprint
+    write_json(folder / RECORD, record)
+    return dict(stage.run(folder, facts))
+
+
+def _clean(folder: Path, stages: Sequence[Stage]) -> None:
+    """Deletes what a killed process left half-written in the run's folder and beside the outputs."""
+    for place in {folder, *((folder / output).parent for stage in stages for output in stage.outputs)}:
+        remove_partials(place)
+
+
+def _finished(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The stages that the record says are finished, without those that were changed by another hand."""
+    return {
+        name: entry
+        for name, entry in record.get("stages", {}).items()
+        if isinstance(entry, dict)
+        and entry.get("sha256") == config.fingerprint({key: entry[key] for key in entry if key != "sha256"})
+    }
 
 
 def _read_record(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     record = read_json(path)
-    if not isinstance(record, dict) or not isinstance(record.get("stages", {}), dict):
+    if not isinstance(record, dict) or not all(isinstance(record.get(key, {}), dict) for key in ("stages", "begun")):
         raise FormatError(f"{path} is not a run's record", fix="choose another -o, or add --fresh to start over")
     return record
 

@@ -96,19 +96,19 @@ def corpus_identity(text: Text) -> list[Any]:
     """What tells whether the text has changed: each file's name, size and time; the Python of the built-in corpus.
 
     Raises:
-        ConfigError: standard input, which can't be read twice.
+        ConfigError: standard input or a pipe, which can't be read twice.
         DataError: a file is missing.
     """
     from textmill.corpus import STDIN, resolve_inputs
 
     identity: list[Any] = []
     for source in resolve_inputs(_inputs(text)):
-        if source.path is not None:
+        if source.path is not None and source.path.is_file():
             status = source.path.stat()
             identity.append([str(source.path.resolve()), status.st_size, status.st_mtime_ns])
-        elif STDIN in _inputs(text):
+        elif source.path is not None or STDIN in _inputs(text):
             raise ConfigError(
-                "a run reads its text more than once, which standard input can't give", fix="save it to a file first"
+                f"a run reads its text more than once, which {source.name} can't give", fix="save it to a file first"
             )
         else:
             identity.append([source.name, platform.python_version()])

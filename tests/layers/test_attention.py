@@ -8,8 +8,10 @@ from torch import Tensor
 
 from textmill.layers.attention import Attention, Pass, pack_qkv, unpack_qkv
 from textmill.layers.cache import KVCache
-from textmill.layers.config import TransformerConfig
+from textmill.layers.config import RotaryConfig, TransformerConfig
 from textmill.layers.delta import IDENTITY
+from textmill.layers.positions import Rotary
+from textmill.ops.rotary import reference
 
 
 def make(heads: int, kv_heads: int, **settings: object) -> Attention:
@@ -71,18 +73,23 @@ def test_a_mask_decides() -> None:
     torch.testing.assert_close(y, by_loops(layer, x, 4, 2, sees), atol=1e-5, rtol=1e-4)
 
 
-def test_normalised_queries_and_keys() -> None:
-    layer = make(4, 2, qk_norm=True)
-    assert layer.q_norm is not None
-    assert layer.k_norm is not None
-    with torch.no_grad():
-        layer.q_norm.weight.normal_()
-        layer.k_norm.weight.normal_()
-    qk = torch.randn(2, 3, 2, 3, 4)
-    got = layer._normalised(qk, layer.q_norm, layer.k_norm)
-    rms = (qk.square().mean(-1, keepdim=True) + layer.q_norm.eps).sqrt()
-    torch.testing.assert_close(got[:, :, :, :2], qk[:, :, :, :2] / rms[:, :, :, :2] * layer.q_norm.weight)
-    torch.testing.assert_close(got[:, :, :, 2], qk[:, :, :, 2] / rms[:, :, :, 2] * layer.k_norm.weight)
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("by_row", [True, False])
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_heads_are_the_definition_with_and_without_the_kernel(qk_norm: bool, by_row: bool, grad: bool) -> None:
+    layer = make(4, 2, qk_norm=qk_norm)
+    weights = [None, None]
+    if layer.q_norm is not None and layer.k_norm is not None:
+        weights = [layer.q_norm.weight.data.normal_(), layer.k_norm.weight.data.normal_()]
+    rotary = Rotary(4, 9, RotaryConfig())
+    positions = torch.tensor([[0, 1, 2], [5, 6, 7]]) if by_row else slice(2, 5)
+    cos, sin = rotary.at(positions, torch.float32)
+    qkv = torch.randn(2, 3, 2, 4, 4)
+    with torch.set_grad_enabled(grad):
+        got = layer._heads(qkv, (cos, sin))
+    tables = (table.squeeze(-2).squeeze(-2) for table in (cos, sin))
+    for ours, its in zip(got, reference.split_heads(qkv, *tables, *weights, 1e-5), strict=True):
+        torch.testing.assert_close(ours, its, atol=1e-5, rtol=1e-4)
 
 
 def test_gradients() -> None:

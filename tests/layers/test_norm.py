@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from textmill.layers.norm import NORMS, rms_norm
+from textmill.layers.norm import NORMS
+from textmill.ops.rms_norm import rms_norm
 
 
 def by_formula(x: torch.Tensor, weight: torch.Tensor, eps: float) -> torch.Tensor:
@@ -19,11 +20,10 @@ def test_rms_norm(shape: tuple[int, ...], grad: bool) -> None:
         torch.testing.assert_close(rms_norm(x, weight, 1e-3), by_formula(x, weight, 1e-3))
 
 
-@pytest.mark.parametrize("weight_shape", [(5,), (3, 5)])
-def test_rms_norm_gradients(weight_shape: tuple[int, ...]) -> None:
+def test_rms_norm_gradients() -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 4, 3, 5, dtype=torch.float64).transpose(0, 1).requires_grad_()
-    weight = torch.randn(weight_shape, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-2), (x, weight))
 
 

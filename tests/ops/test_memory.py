@@ -35,8 +35,6 @@ def stores(buffer, number, word):
 def bits(word, count):
     return (
         m.count_trailing_zeros(word),
-        m.popcount(word),
-        m.rotate_left(word, np.uint64(count)),
         m.low_bytes(word, count),
         m.fold_multiply(word, word),
     )
@@ -88,11 +86,19 @@ def test_bit_tricks(word, count):
     product = word * word
     assert bits(np.uint64(word), count) == (
         (word & -word).bit_length() - 1 if word else 64,
-        word.bit_count(),
-        ((word << count) | (word >> (64 - count))) & (2**64 - 1),
         word & (256**count - 1),
         (product >> 64) ^ (product & (2**64 - 1)),
     )
+
+
+@njit
+def bits_of(capacity):
+    return m.bits_of(capacity)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 14, 40])
+def test_bits_of_a_table(bits):
+    assert bits_of(1 << bits) == bits
 
 
 @settings(deadline=None)

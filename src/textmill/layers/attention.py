@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from textmill.layers.cache import KVCache
 from textmill.layers.config import TransformerConfig
 from textmill.layers.delta import Delta
-from textmill.layers.norm import RMSNorm, rms_norm
+from textmill.layers.norm import RMSNorm
 from textmill.layers.positions import rotate
+from textmill.ops import rotary
 from textmill.ops.attention import causal_attention
 
 
@@ -67,17 +68,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B T W"], carried: Pass) -> Float[Tensor, "B T W"]:
         B, T, _ = x.shape
-        G, D = self.group, self.head_dim
         # -1: under tensor parallelism this process holds only some of the K heads
-        qkv = carried.delta.linear(self.qkv_site, self.qkv, x).view(B, T, -1, G + 2, D)
-        qk, v = qkv[:, :, :, : G + 1], qkv[:, :, :, G + 1]
-        if self.q_norm is not None and self.k_norm is not None:
-            qk = self._normalised(qk, self.q_norm, self.k_norm)
-        if carried.rotation is not None:
-            cos, sin = carried.rotation
-            # under autocast the matrix product's type is not the stream's
-            qk = rotate(qk, cos.to(qk.dtype), sin.to(qk.dtype))
-        q_BTKGD, k, v = qk[:, :, :, :G], qk[:, :, :, G].transpose(1, 2), v.transpose(1, 2)
+        qkv = carried.delta.linear(self.qkv_site, self.qkv, x).view(B, T, -1, self.group + 2, self.head_dim)
+        q, k, v = self._heads(qkv, carried.rotation)
         if carried.cache is not None:
             k, v = carried.cache.extend(self.layer, k, v)
         mask, causal = carried.mask, carried.causal
@@ -86,34 +79,46 @@ class Attention(nn.Module):
             mask = carried.mask_with_extra(extra[0].shape[-2], T, k.shape[2], x.device)
             causal = False
             k, v = (torch.cat((e.expand(B, -1, -1, -1), t), 2) for e, t in zip(extra, (k, v), strict=True))
-        y = self._attend(q_BTKGD, k, v, mask, causal)
+        y = self._attend(q, k, v, mask, causal)
         return carried.delta.linear(self.out_site, self.out, y)
 
-    def _normalised(self, qk: Float[Tensor, "B T K G1 D"], q_norm: RMSNorm, k_norm: RMSNorm) -> Tensor:
-        if self.group == 1:
-            weights = torch.stack((q_norm.weight, k_norm.weight))
-        else:
-            weights = torch.cat((q_norm.weight.expand(self.group, -1), k_norm.weight.unsqueeze(0)))
-        return rms_norm(qk, weights.to(qk.dtype), q_norm.eps)
+    def _heads(
+        self, qkv: Float[Tensor, "B T K G2 D"], rotation: tuple[Tensor, Tensor] | None
+    ) -> tuple[Float[Tensor, "B H T D"], Float[Tensor, "B K T D"], Float[Tensor, "B K T D"]]:
+        """Queries, keys and values; queries and keys normalised and turned by their positions, where the model does."""
+        norms = None if self.q_norm is None or self.k_norm is None else (self.q_norm, self.k_norm)
+        if rotation is not None and rotary.serves(qkv):
+            weights = None if norms is None else (norms[0].weight, norms[1].weight)
+            return rotary.split_heads(qkv, *rotation, weights, 0.0 if norms is None else norms[0].eps)
+        qk, v = qkv[:, :, :, :-1], qkv[:, :, :, -1]
+        if norms is not None:
+            weights_G1D = torch.cat((norms[0].weight.expand(self.group, -1), norms[1].weight.unsqueeze(0)))
+            qk = F.rms_norm(qk, qk.shape[-1:], None, norms[0].eps) * weights_G1D.to(qk.dtype)
+        if rotation is not None:
+            cos, sin = rotation
+            # under autocast the matrix product's type is not the stream's
+            qk = rotate(qk, cos.to(qk.dtype), sin.to(qk.dtype))
+        q = qk[:, :, :, :-1].flatten(2, 3)
+        return q.transpose(1, 2), qk[:, :, :, -1].transpose(1, 2), v.transpose(1, 2)
 
     def _attend(
         self,
-        q_BTKGD: Float[Tensor, "B T K G D"],
+        q: Float[Tensor, "B H T D"],
         k: Float[Tensor, "B K S D"],
         v: Float[Tensor, "B K S D"],
         mask: Bool[Tensor, "B 1 T S"] | None,
         causal: bool,
     ) -> Float[Tensor, "B T HD"]:
-        B, T, K, G, _ = q_BTKGD.shape
+        B, H, T, D = q.shape
+        K = k.shape[1]
         dropout = self.dropout if self.training else 0.0
         if T == 1:
             # the queries that share a key/value head are that head's time steps: no copy of keys, no causal order
-            q = q_BTKGD[:, 0]
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).reshape(B, 1, -1)
-        q = q_BTKGD.reshape(B, T, K * G, -1).transpose(1, 2)
+            q_BKGD = q.reshape(B, K, H // K, D)
+            return F.scaled_dot_product_attention(q_BKGD, k, v, attn_mask=mask, dropout_p=dropout).reshape(B, 1, -1)
         if mask is None and causal:
             return causal_attention(q, k, v, dropout=dropout).transpose(1, 2).reshape(B, T, -1)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, enable_gqa=G > 1)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, enable_gqa=H > K)
         return y.transpose(1, 2).reshape(B, T, -1)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from textmill.layers.config import TransformerConfig
 from textmill.layers.delta import Delta
+from textmill.ops.gated import swiglu, swiglu_linear
 
 
 def relu2(x: Tensor) -> Tensor:
@@ -47,8 +48,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "batch time width"], delta: Delta) -> Float[Tensor, "batch time width"]:
         up = delta.linear(self.up_site, self.up, x)
-        if self.gated:
-            wide = self.activation(delta.linear(self.gate_site, self.gate, x)) * up
-        else:
-            wide = self.activation(up)
-        return delta.linear(self.down_site, self.down, wide)
+        if not self.gated:
+            return delta.linear(self.down_site, self.down, self.activation(up))
+        gate = delta.linear(self.gate_site, self.gate, x)
+        if self.activation is not F.silu:
+            return delta.linear(self.down_site, self.down, self.activation(gate) * up)
+        if type(self.down) is nn.Linear and type(delta).linear is Delta.linear:
+            # nobody else sees the wide product, so it needn't be kept
+            return swiglu_linear(gate, up, self.down.weight, self.down.bias)
+        return delta.linear(self.down_site, self.down, swiglu(gate, up))

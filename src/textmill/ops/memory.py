@@ -28,7 +28,6 @@ PADDING = 64
 
 _HASH_SEED = np.uint64(0x9E3779B97F4A7C15)
 _HASH_MIX = np.uint64(0xD6E8FEB86659FD93)
-_WORD_BITS = np.uint64(64)
 
 
 def padded(data: bytes | bytearray | memoryview) -> np.ndarray:
@@ -111,16 +110,6 @@ def count_trailing_zeros(typing_context, word):
 
 
 @intrinsic
-def popcount(typing_context, word):
-    """int64 in 0..64: how many bits of the uint64 are one."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.uint64), generate
-
-
-@intrinsic
 def prefetch(typing_context, address):
     """Asks the CPU to bring the cache line at the address near; never faults, whatever the address."""
 
@@ -162,9 +151,12 @@ def keep(array):
 
 
 @njit(forceinline=True)
-def rotate_left(word, count):
-    """uint64: the word rotated by `count` bits (uint64 in 1..63)."""
-    return (word << count) | (word >> (_WORD_BITS - count))
+def bits_of(capacity):
+    """int64: k for a table of 2**k entries."""
+    bits = np.int64(0)
+    while (1 << bits) < capacity:
+        bits += 1
+    return bits
 
 
 @njit(forceinline=True)

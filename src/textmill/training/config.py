@@ -108,6 +108,20 @@ class TrainingConfig:
         return {key: value for key, value in to_json(self).items() if key not in _WATCHING}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where the arithmetic runs."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: CUDA where there is one."""
+    threads: int | None = None
+    """CPU threads; None: one a core. Results are the same to the bit for the same number of threads."""
+
+    def __post_init__(self) -> None:
+        if self.threads is not None and self.threads < 1:
+            raise ConfigError(f"threads must be at least 1, got {self.threads}", fix="leave it out for all cores")
+
+
 _WATCHING = ("evaluate_every", "checkpoint_every", "checkpoint_seconds", "keep", "minutes", "recompute")
 """Settings that may change when a run goes on: they don't touch the weights, or only say when the clock stops it."""
 

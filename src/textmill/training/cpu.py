@@ -11,6 +11,8 @@ import sys
 
 import torch
 
+from textmill.errors import ConfigError
+
 # the names and numbers of <malloc.h>
 M_TRIM_THRESHOLD = -1
 M_TOP_PAD = -2
@@ -41,7 +43,12 @@ def tune(threads: int | None = None) -> int:
     """Keeps freed memory and sets torch's threads; the number of threads set.
 
     Results on a CPU are the same to the bit for the same number of threads.
+
+    Raises:
+        ConfigError: fewer than one thread.
     """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads must be at least 1, got {threads}", fix="leave it out to use all cores")
     keep_memory()
     wanted = threads or min(torch.get_num_threads(), usable_cores())
     if wanted != torch.get_num_threads():

@@ -26,7 +26,7 @@ from torch.autograd.function import once_differentiable
 from textmill.errors import ConfigError
 from textmill.ops.cross_entropy.reference import IGNORED
 
-CHUNK_BYTES = 16 << 20
+CHUNK_BYTES = 4 << 20
 """Logits held at once. Smaller chunks make thin products and add to the weight's gradient more often."""
 BLOCK_BYTES = 1 << 20
 """Logits turned into gradients at once: what stays in a core's second-level cache over all passes."""

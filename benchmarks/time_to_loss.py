@@ -66,7 +66,7 @@ def ours(minutes: float, seed: int) -> dict[str, Any]:
     """Trains the quickstart's model by the quickstart's settings, but by the clock."""
     import textmill
     from textmill.objectives import NextToken
-    from textmill.tasks.pretrain import pretrain
+    from textmill.tasks.pretrain import Job, pretrain
 
     settings = models.quickstart()
     training = dataclasses.replace(
@@ -79,15 +79,19 @@ def ours(minutes: float, seed: int) -> dict[str, Any]:
         checkpoint_seconds=None,
     )
     with tempfile.TemporaryDirectory() as temporary:
-        pretrain(
-            shards=models.shards(),
-            tokenizer=models.shards().parent / "tokenizer",
-            model_config=settings.model,
+        job = Job(
+            model=settings.model,
             initialisation=settings.initialisation,
             training=training,
+            machine=settings.machine,
+            quiet=True,
+        )
+        pretrain(
+            job,
+            shards=models.shards(),
+            tokenizer=models.shards().parent / "tokenizer",
             work=Path(temporary) / "training",
             out=Path(temporary) / "model",
-            quiet=True,
         )
         model = textmill.load(Path(temporary) / "model").model
     objective = NextToken()

@@ -4,6 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# models in tests are so small that a second thread costs more than it brings; programs that tests start inherit this
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# timings are for benchmarks: a slow example is no failure
+settings.register_profile("textmill", deadline=None)
+settings.load_profile("textmill")
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -12,9 +12,9 @@ from textmill.data.spec import ShardSpec
 from textmill.errors import ConfigError, DataError
 from textmill.folder import load
 from textmill.models import GPTConfig, LlamaConfig
-from textmill.tasks.pretrain import new_model, pretrain
+from textmill.tasks.pretrain import Job, new_model, pretrain
 from textmill.tokenizers import Tokenizer
-from textmill.training.config import TrainingConfig
+from textmill.training.config import Machine, TrainingConfig
 
 TEXTS = [f"paragraph {number}: the list of items that number {number} returns".encode() for number in range(30)]
 SIZES = {"context_length": 16, "width": 16, "num_layers": 1, "num_heads": 2}
@@ -31,18 +31,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def trained(made: Path, out: Path, **changes: Any) -> Any:
-    settings: dict[str, Any] = {
-        "shards": made / "shards",
-        "tokenizer": made / "tokenizer",
-        "model_config": GPTConfig(**SIZES),
-        "initialisation": None,
-        "training": TRAINING,
-        "work": out / "training",
-        "out": out / "model",
-        "quiet": True,
-    }
-    return pretrain(**{**settings, **changes})
+def trained(
+    made: Path,
+    out: Path,
+    *,
+    model: GPTConfig | None = None,
+    training: TrainingConfig = TRAINING,
+    shards: Path | None = None,
+    tokenizer: Path | None = None,
+) -> Any:
+    job = Job(model=model or GPTConfig(**SIZES), initialisation=None, training=training, machine=Machine(), quiet=True)
+    return pretrain(
+        job,
+        shards=shards or made / "shards",
+        tokenizer=tokenizer or made / "tokenizer",
+        work=out / "training",
+        out=out / "model",
+    )
 
 
 def test_the_folder_and_the_figures(made: Path, tmp_path: Path) -> None:
@@ -74,13 +79,13 @@ def test_nothing_held_out_is_no_obstacle(made: Path, tmp_path: Path) -> None:
 
 def test_what_does_not_fit_is_refused(made: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"training.context_length is 16, the model's context only 8 tokens"):
-        trained(made, tmp_path, model_config=GPTConfig(**{**SIZES, "context_length": 8}))
+        trained(made, tmp_path, model=GPTConfig(**{**SIZES, "context_length": 8}))
     Tokenizer.train(["other words"], vocab_size=260).save(tmp_path / "other")
     with pytest.raises(DataError, match="made with another tokenizer"):
         trained(made, tmp_path, tokenizer=tmp_path / "other")
-    long = {"model_config": GPTConfig(**{**SIZES, "context_length": 4096})}
+    long = GPTConfig(**{**SIZES, "context_length": 4096})
     with pytest.raises(DataError, match="fewer than one sequence of 4097"):
-        trained(made, tmp_path, **long, training=TrainingConfig(steps=1, batch_size=1, context_length=4096))
+        trained(made, tmp_path, model=long, training=TrainingConfig(steps=1, batch_size=1, context_length=4096))
     assert not (tmp_path / "model").exists()
 
 

@@ -38,6 +38,7 @@ class Machine:
     """Where the arithmetic runs."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto takes CUDA where there is one."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto takes bf16 where the hardware has it."""
     threads: int | None = None

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import tyro
 
-from textmill.cli.options import Inputs, Output, Reading, Saying
+from textmill.cli.options import Inputs, Machine, Output, Reading, Saying
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pretrain(Reading, Saying):
+class _Pretrain(Reading, Machine, Saying):
     """What every architecture shares."""
 
     inputs: Inputs = ("builtin",)
@@ -34,11 +34,11 @@ class _Pretrain(Reading, Saying):
     """Sequences of one update."""
     steps: int | None = 1000
     """Updates of the weights."""
+    tokens: int | None = None
+    """Learn from so many tokens, instead of a number of steps."""
     minutes: float | None = None
     """Stop by the clock; the schedule follows it."""
     seed: int = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto takes bf16 where the hardware has it."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Any other setting, as training.learning_rate=0.002 or model.tied=true; may be given again."""
     fresh: bool = False
@@ -74,7 +74,7 @@ class _Pretrain(Reading, Saying):
     def _settings(self, base: Any) -> Any:
         training = dataclasses.replace(
             base.training,
-            steps=self.steps,
+            steps=self._steps(),
             minutes=self.minutes,
             batch_size=self.batch_size,
             context_length=self.context,
@@ -92,7 +92,14 @@ class _Pretrain(Reading, Saying):
             shards=dataclasses.replace(base.shards, validation_fraction=self.validation),
             model=self.model(),
             training=training,
+            machine=dataclasses.replace(base.machine, device=self.device, threads=self.threads),
         )
+
+    def _steps(self) -> int | None:
+        """The steps that the tokens asked for take, rounded up."""
+        if self.tokens is None:
+            return self.steps
+        return -(-self.tokens // (self.batch_size * self.context))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
 from textmill.recipes.stages import Facts, Stage
 from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
-from textmill.training.config import TrainingConfig
+from textmill.training.config import Machine, TrainingConfig
 
 TRAINING = "training"
 MODEL = "model"
@@ -27,6 +27,9 @@ class Pretrain(Text):
     initialisation: Initialisation | None = None
     """How the weights are drawn; none: as the architecture's paper does."""
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
+    machine: Machine = dataclasses.field(default_factory=Machine)
+    tensorboard: bool = False
+    """Write training/tensorboard as well; needs the tensorboard package."""
 
 
 def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:
@@ -43,17 +46,22 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     kind = type(model).__name__.removesuffix("Config")
 
     def run(folder: Path, _: Facts) -> Mapping[str, Any]:
-        from textmill.tasks.pretrain import pretrain
+        from textmill.tasks.pretrain import Job, pretrain
 
-        return pretrain(
-            shards=folder / SHARDS,
-            tokenizer=folder / TOKENIZER,
-            model_config=model,
+        job = Job(
+            model=model,
             initialisation=settings.initialisation,
             training=settings.training,
+            machine=settings.machine,
+            tensorboard=settings.tensorboard,
+            quiet=quiet,
+        )
+        return pretrain(
+            job,
+            shards=folder / SHARDS,
+            tokenizer=folder / TOKENIZER,
             work=folder / TRAINING,
             out=folder / MODEL,
-            quiet=quiet,
         )
 
     return Stage(

@@ -34,19 +34,20 @@ class Quickstart(Pretrain):
     """Settings of the recipe: those of `Pretrain` with other defaults, and these."""
 
     tokenizer: TokenizerSpec = dataclasses.field(
-        default_factory=lambda: TokenizerSpec(vocab_size=2048, allow_fewer=True)
+        default_factory=lambda: TokenizerSpec(vocab_size=4096, allow_fewer=True)
     )
     model: GPTConfig | LlamaConfig = dataclasses.field(
-        default_factory=lambda: LlamaConfig(width=256, num_layers=4, num_heads=4, context_length=256, qk_norm=True)
+        default_factory=lambda: LlamaConfig(width=192, num_layers=4, num_heads=3, context_length=256, qk_norm=True)
     )
     initialisation: Initialisation | None = dataclasses.field(
         default_factory=lambda: Initialisation(matrices="fan_in", output_projections="zero", head="zero", std=0.7)
     )
     training: TrainingConfig = dataclasses.field(
         default_factory=lambda: TrainingConfig(
-            steps=360,
-            batch_size=16,
+            steps=1200,
+            batch_size=8,
             context_length=256,
+            matrix_learning_rate=0.015,
             schedule="wsd",
             decay_fraction=1.0,
             final_fraction=0.0,

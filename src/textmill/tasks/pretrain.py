@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from textmill.models.base import LanguageModel
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
 from textmill.objectives.next_token import NextToken
 from textmill.tokenizers import Tokenizer
-from textmill.training.config import TrainingConfig
+from textmill.training import cpu
+from textmill.training.config import Machine, TrainingConfig
 from textmill.training.evaluation import HeldOut
-from textmill.training.hooks import Hook, JsonLines, Progress
+from textmill.training.hooks import Hook, JsonLines, Progress, TensorBoard
+from textmill.training.placement import OneDevice, chosen_device
 from textmill.training.trainer import Trainer, TrainingResult
 
 METRICS = "metrics.jsonl"
@@ -26,41 +29,61 @@ HELD_OUT_TOKENS = 1 << 18
 """At most so many held-out tokens are scored each time while training; the final figure takes all."""
 
 
-def pretrain(
-    *,
-    shards: Path,
-    tokenizer: Path,
-    model_config: GPTConfig | LlamaConfig,
-    initialisation: Initialisation | None,
-    training: TrainingConfig,
-    work: Path,
-    out: Path,
-    quiet: bool,
-) -> Mapping[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train, where, and how it is watched."""
+
+    model: GPTConfig | LlamaConfig
+    """Its vocab_size is set to the tokenizer's."""
+    initialisation: Initialisation | None
+    training: TrainingConfig
+    machine: Machine
+    tensorboard: bool = False
+    quiet: bool = False
+
+    def __post_init__(self) -> None:
+        if self.training.context_length > self.model.context_length:
+            raise ConfigError(
+                f"training.context_length is {self.training.context_length}, the model's context only "
+                f"{self.model.context_length} tokens",
+                fix="raise model.context_length or lower training.context_length",
+            )
+
+    def hooks(self, work: Path) -> list[Hook]:
+        hooks: list[Hook] = [JsonLines(work / METRICS)]
+        if self.tensorboard:
+            hooks.append(TensorBoard(work / "tensorboard"))
+        return hooks if self.quiet else [*hooks, Progress()]
+
+
+def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) -> Mapping[str, Any]:
     """Trains a new model, or goes on from the newest checkpoint in `work`, and writes it to `out`.
 
     Returns the run's figures: losses in nats per token, seconds, tokens, parameters.
 
     Raises:
-        ConfigError: the sequences are longer than the model's context.
+        ConfigError: the sequences are longer than the model's context, or there is no such device.
         DataError: the shards were made with another tokenizer, or are shorter than one sequence.
     """
-    if training.context_length > model_config.context_length:
-        raise ConfigError(
-            f"training.context_length is {training.context_length}, the model's context only "
-            f"{model_config.context_length} tokens",
-            fix="raise model.context_length or lower training.context_length",
-        )
+    training = job.training
+    cpu.tune(job.machine.threads)
     loaded = Tokenizer.load(tokenizer)
     train = TokenShards.open(shards, "train")
     train.check_tokenizer(loaded.fingerprint())
-    model = new_model(dataclasses.replace(model_config, vocab_size=loaded.vocab_size), training.seed, initialisation)
+    model = new_model(dataclasses.replace(job.model, vocab_size=loaded.vocab_size), training.seed, job.initialisation)
     batches = PackedBatches(
         train, batch_size=training.batch_size, context_length=training.context_length, seed=training.seed
     )
-    hooks: list[Hook] = [JsonLines(work / METRICS)] + ([] if quiet else [Progress()])
-    held_out = _held_out(shards, training)
-    result = Trainer(model, NextToken(), batches, training, out=work, evaluate=held_out, hooks=hooks).run()
+    result = Trainer(
+        model,
+        NextToken(),
+        batches,
+        training,
+        out=work,
+        evaluate=_held_out(shards, training),
+        hooks=job.hooks(work),
+        placement=OneDevice(chosen_device(job.machine.device)),
+    ).run()
     facts = _facts(model, result)
     how = {
         "textmill": textmill.__version__,

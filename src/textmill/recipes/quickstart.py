@@ -1,7 +1,8 @@
 """Five minutes from raw text to a tokenizer, a small language model, its writing, and a report.
 
 Text: the prose of the running Python's own documentation, or your own with `--set corpus=PATH`.
-Expected: at most 1.55 bits per byte on held-out documents of the built-in corpus.
+Expected: 1.45 bits per byte on held-out documents of the built-in corpus of Python 3.11; gzip needs 2.74, a 10-gram of bytes 1.50,
+xz after the training text 1.46.
 Hardware: two CPU cores, about 1.5 GB of memory. Time: about five minutes.
 Command: `textmill run`, or `textmill run quickstart --set corpus=my.txt`.
 """
@@ -47,7 +48,9 @@ class Quickstart(Pretrain):
             steps=1200,
             batch_size=8,
             context_length=256,
-            matrix_learning_rate=0.015,
+            matrix_learning_rate=0.02,
+            learning_rate=0.004,
+            evaluate_every=200,
             schedule="wsd",
             decay_fraction=1.0,
             final_fraction=0.0,

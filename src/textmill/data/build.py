@@ -1,7 +1,9 @@
 """Documents into token shards: encode, mark the end of each, and write to the split that its content decides."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from textmill.data.spec import ShardSpec
 from textmill.data.split import split_documents
-from textmill.data.writer import ShardWriter, Split, SplitCounts, writing_shards
+from textmill.data.writer import Split, SplitCounts, writing_shards
 from textmill.errors import DataError
 
 BATCH_BYTES = 1 << 20
@@ -67,38 +69,60 @@ def build_shards(
         end_of_text_id=tokenizer.end_of_text_id,
         max_tokens_per_file=spec.max_tokens_per_file,
     ) as writer:
-        batches: dict[Split, list[bytes]] = {"train": [], "validation": []}
-        waiting: dict[Split, int] = {"train": 0, "validation": 0}
         done = 0
-
-        def flush(split: Split) -> None:
-            nonlocal done
-            _write(batches[split], tokenizer, writer, split)
-            done += waiting[split]
-            batches[split], waiting[split] = [], 0
+        batches = _batches(split_documents(documents, spec.validation_fraction, spec.split_seed))
+        for split, encoded in _encoded(batches, tokenizer):
+            writer.add_documents(encoded.ids, encoded.offsets, encoded.sizes, split=split)
+            done += int(encoded.sizes.sum())
             if progress is not None:
                 progress(done)
-
-        for document, held_out in split_documents(documents, spec.validation_fraction, spec.split_seed):
-            split: Split = "validation" if held_out else "train"
-            batches[split].append(document)
-            waiting[split] += len(document)
-            if waiting[split] >= BATCH_BYTES:
-                flush(split)
-        for split in ("train", "validation"):
-            if batches[split]:
-                flush(split)
         if done == 0:
             raise DataError("the corpus holds no document", fix="check the input: every file is empty or white space")
     return ShardReport(train=writer.counts["train"], validation=writer.counts["validation"])
 
 
-def _write(documents: list[bytes], tokenizer: Encoder, writer: ShardWriter, split: Split) -> None:
+def _batches(documents: Iterable[tuple[bytes, bool]]) -> Iterator[tuple[Split, list[bytes]]]:
+    """Documents of one split, about BATCH_BYTES at a time, each split's in their order."""
+    batches: dict[Split, list[bytes]] = {"train": [], "validation": []}
+    sizes: dict[Split, int] = {"train": 0, "validation": 0}
+    for document, held_out in documents:
+        split: Split = "validation" if held_out else "train"
+        batches[split].append(document)
+        sizes[split] += len(document)
+        if sizes[split] >= BATCH_BYTES:
+            yield split, batches[split]
+            batches[split], sizes[split] = [], 0
+    yield from ((split, batch) for split, batch in batches.items() if batch)
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    ids: np.ndarray
+    offsets: np.ndarray
+    """Where each document begins in the ids, and the number of all."""
+    sizes: np.ndarray
+    """UTF-8 bytes of each document."""
+
+
+def _encoded(batches: Iterable[tuple[Split, list[bytes]]], tokenizer: Encoder) -> Iterator[tuple[Split, _Encoded]]:
+    """The batches encoded, in their order, while later ones are being read: the kernels release the GIL."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[tuple[Split, Future[_Encoded]]] = deque()
+        for split, batch in batches:
+            waiting.append((split, pool.submit(_encode_batch, batch, tokenizer)))
+            if len(waiting) > threads:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for split, future in waiting:
+            yield split, future.result()
+
+
+def _encode_batch(documents: list[bytes], tokenizer: Encoder) -> _Encoded:
     ids, offsets = _encode(documents, tokenizer)
     if tokenizer.end_of_text_id is not None:
         ids, offsets = with_end_of_text(ids, offsets, tokenizer.end_of_text_id)
-    sizes = np.fromiter(map(len, documents), np.int64, len(documents))
-    writer.add_documents(ids, offsets, sizes, split=split)
+    return _Encoded(ids, offsets, np.fromiter(map(len, documents), np.int64, len(documents)))
 
 
 def _encode(documents: list[bytes], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,8 +1,8 @@
 """Five minutes from raw text to a tokenizer, a small language model, its writing, and a report.
 
 Text: the prose of the running Python's own documentation, or your own with `--set corpus=PATH`.
-Expected: 1.45 bits per byte on held-out documents of the built-in corpus of Python 3.11; gzip needs 2.74, a 10-gram of bytes 1.50,
-xz after the training text 1.46.
+Expected: 1.45 bits per byte on held-out documents of the built-in corpus of Python 3.11, where gzip needs 2.74, a
+10-gram of bytes 1.50 and xz after the training text 1.46.
 Hardware: two CPU cores, about 1.5 GB of memory. Time: about five minutes.
 Command: `textmill run`, or `textmill run quickstart --set corpus=my.txt`.
 """

@@ -14,7 +14,7 @@ def _alphabet() -> str:
 BYTE_CHARACTERS = _alphabet()
 """The character of each byte: BYTE_CHARACTERS[32] is 'Ġ'."""
 _TO_CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
-_TO_LATIN_1 = {ord(character): byte for byte, character in enumerate(BYTE_CHARACTERS)}
+_BYTES = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
 
 BYTES_IN_ORDER = sorted(range(256), key=BYTE_CHARACTERS.__getitem__)
 """The bytes in the order of their characters, which is the order of their ids in a vocabulary trained by tokenizers."""
@@ -35,6 +35,7 @@ def to_bytes(token: str) -> bytes | None:
     >>> to_bytes("ĠnÃ©"), to_bytes("a b")
     (b' n\\xc3\\xa9', None)
     """
-    if not all(ord(character) in _TO_LATIN_1 for character in token):
+    try:
+        return bytes(map(_BYTES.__getitem__, token))
+    except KeyError:
         return None
-    return token.translate(_TO_LATIN_1).encode("latin-1")

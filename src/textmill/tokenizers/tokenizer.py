@@ -1,9 +1,7 @@
 """`Tokenizer`: text to ids and back."""
 
-import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 
 from textmill.errors import DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
+from textmill.ops.split import PATTERNS
 from textmill.tokenizers import files, spans
 from textmill.tokenizers.byte_level import to_characters
 from textmill.tokenizers.engine import Workspace, bpe_encoder
@@ -236,8 +235,13 @@ class Tokenizer:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        canonical = json.dumps(files.to_schema(self.pipeline), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        pipeline, model = self.pipeline, self.pipeline.model
+        by_id = sorted(model.tokens.items(), key=lambda token: token[1])
+        merges = None if model.merges is None else [(left, right) for left, right in model.merges]
+        # the same pattern may go by its name or be written out
+        split = PATTERNS.get(pipeline.split, pipeline.split)
+        rest = (split, pipeline.added, pipeline.normal_forms, pipeline.trim_offsets, pipeline.end_of_text)
+        return hashlib.sha256(repr((by_id, merges, model.whole_pieces, rest)).encode()).hexdigest()
 
     @functools.cached_property
     def _ids_of_bytes(self) -> dict[bytes, int]:

@@ -108,10 +108,11 @@ def _model(model: Mapping[str, Any], added: Sequence[AddedToken], where: str) ->
     tokens: dict[bytes, int] = {}
     # added tokens are no part of the model, unless a merge makes them or they are single bytes
     spare: dict[bytes, int] = {}
+    in_bytes = {string: to_bytes(string) for string in strings}
     for string, id in strings.items():
         if not isinstance(id, int) or isinstance(id, bool):
             raise FormatError(f"{where}: the id of {string!r} must be a whole number, got {id!r}")
-        token = to_bytes(string)
+        token = in_bytes[string]
         if string in contents and (token is None or len(token) > 1):
             if token is not None:
                 spare[token] = id
@@ -122,7 +123,7 @@ def _model(model: Mapping[str, Any], added: Sequence[AddedToken], where: str) ->
     if not any(bytes([byte]) in tokens for byte in range(256)):
         raise _not_supported(where, "model.vocab", "no byte has a token, so it is not byte-level")
     _check_added_ids(added, strings, where)
-    pairs = [_merge(entry, strings, where) for entry in _typed(model, "merges", list, where)]
+    pairs = [_merge(entry, in_bytes, where) for entry in _typed(model, "merges", list, where)]
     made = {left + right for left, right in pairs if left and right}
     tokens |= {token: id for token, id in spare.items() if token in made}
     # a part that is an added token and that nothing makes never stands in a text: its merges never apply
@@ -135,15 +136,15 @@ def _model(model: Mapping[str, Any], added: Sequence[AddedToken], where: str) ->
     return BpeModel(tokens=tokens, merges=merges, whole_pieces=whole_pieces)
 
 
-def _merge(entry: Any, strings: Mapping[str, Any], where: str) -> tuple[bytes, bytes]:
+def _merge(entry: Any, in_bytes: Mapping[str, bytes | None], where: str) -> tuple[bytes, bytes]:
     """The merge "left right" or ["left", "right"]; a part that is no bytes is b"", which no text holds."""
     parts = entry.split(" ") if isinstance(entry, str) else entry
     if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
         raise FormatError(f"{where}: a merge must be two tokens, got {entry!r}")
     left, right = parts
-    if not (left in strings and right in strings and left + right in strings):
+    if not (left in in_bytes and right in in_bytes and left + right in in_bytes):
         raise FormatError(f"{where}: the merge {entry!r} makes or needs a token that is not in the vocabulary")
-    return to_bytes(left) or b"", to_bytes(right) or b""
+    return in_bytes[left] or b"", in_bytes[right] or b""
 
 
 def _check_added_ids(added: Sequence[AddedToken], strings: Mapping[str, int], where: str) -> None:

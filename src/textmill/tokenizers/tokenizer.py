@@ -1,5 +1,6 @@
 """`Tokenizer`: text to ids and back."""
 
+import dataclasses
 import functools
 import hashlib
 import os
@@ -11,7 +12,7 @@ import numpy as np
 
 from textmill.errors import DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
-from textmill.ops.split import PATTERNS
+from textmill.ops.split import splitter
 from textmill.tokenizers import files, spans
 from textmill.tokenizers.byte_level import to_characters
 from textmill.tokenizers.engine import Workspace, bpe_encoder
@@ -238,8 +239,8 @@ class Tokenizer:
         pipeline, model = self.pipeline, self.pipeline.model
         by_id = sorted(model.tokens.items(), key=lambda token: token[1])
         merges = None if model.merges is None else [(left, right) for left, right in model.merges]
-        # the same pattern may go by its name or be written out
-        split = PATTERNS.get(pipeline.split, pipeline.split)
+        # the same pattern may go by its name or be written out in several ways
+        split = splitter(pipeline.split).name or pipeline.split
         rest = (split, pipeline.added, pipeline.normal_forms, pipeline.trim_offsets, pipeline.end_of_text)
         return hashlib.sha256(repr((by_id, merges, model.whole_pieces, rest)).encode()).hexdigest()
 

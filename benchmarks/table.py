@@ -9,6 +9,9 @@ from textmill.errors import FormatError
 from textmill.files import write_text
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+README = ROOT / "README.md"
+MARKS = ("<!-- benchmarks: written by `make docs` -->", "<!-- /benchmarks -->")
+"""What stands between them in the README is written anew."""
 
 _HEAD = """\
 # Benchmarks
@@ -58,16 +61,39 @@ def render(entries: list[dict[str, Any]]) -> str:
     return "\n".join(parts)
 
 
+def write_summary(results: Path, page: Path = README) -> str:
+    """Puts the short table between the page's marks, and returns its path for people."""
+    before, begin, rest = page.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    assert begin, f"{page} lacks {MARKS[0]}"
+    assert end, f"{page} lacks {MARKS[1]}"
+    write_text(page, f"{before}{begin}\n{summary(latest(results))}\n{end}{after}")
+    return str(page)
+
+
+def summary(entries: list[dict[str, Any]]) -> str:
+    """One row a comparison: the figure, the goal, and whether it was reached."""
+    rows = ["| work | against | figure | goal |", "|---|---|---|---|"]
+    for entry in entries:
+        against = entry["peer"]["name"] if entry["peer"] and not entry["goal"].startswith("under") else ""
+        lost = "" if entry["reached"] else ", **not reached**"
+        rows.append(f"| {entry['name']} | {against} | {_figure(entry)} | {entry['goal']}{lost} |".replace("  ", " "))
+    return "\n".join(rows)
+
+
+def _figure(entry: dict[str, Any]) -> str:
+    return f"{entry['figure']:.3g}" + (f" {entry['unit']}" if entry["goal"].startswith("under") else "x")
+
+
 def _row(entry: dict[str, Any]) -> str:
     peer = entry["peer"]
-    figure = f"{entry['figure']:.3g}" + ("" if entry["goal"].startswith("under") else "x")
     sizes = ", ".join(f"{name} {value}" for name, value in entry["sizes"].items())
     what = entry["name"] + (f" ({sizes})" if sizes else "")
     cells = [
         what,
         _side(entry["ours"], entry["unit"]),
         f"{peer['name']}: {_side(peer, entry['unit'])}" if peer else "",
-        f"**{figure}**",
+        f"**{_figure(entry)}**",
         entry["goal"],
         "reached" if entry["reached"] else "LOST",
     ]

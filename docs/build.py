@@ -1,4 +1,5 @@
-"""Writes the generated pages: `docs/cli.md` from every command's own `--help`, `docs/benchmarks.md` from its results.
+"""Writes the generated pages: `docs/cli.md` from every command's own `--help`, `docs/benchmarks.md` and
+the README's table from the benchmarks' results.
 
 The page must come out the same on every terminal and every Python, so commands are asked in processes of their own with
 a width of 100, no colour and no terminal, and the boxes around their options are taken off.
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(page)
     if chosen.results.exists():
         print(table.write(chosen.results, chosen.folder / table.PAGE.name))
+        if chosen.folder == CLI_PAGE.parent:
+            print(table.write_summary(chosen.results))
     return 0
 
 

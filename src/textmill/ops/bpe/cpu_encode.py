@@ -30,6 +30,7 @@ from textmill.ops.memory import (
 # words of an entry: key, key with number of ids, two ids, two ids (or: offset of the record, number of ids)
 ENTRY_WORDS = 4
 _BUCKET_SHIFT = 6
+BUCKET_BYTES = 1 << _BUCKET_SHIFT
 _ENTRY_BYTES = 32
 _IDS_SHIFT = np.uint64(60)
 _SPARE_BITS = np.uint64(4)
@@ -176,7 +177,8 @@ def encode_block(text, start, ends, out, table, arena, model, state):
         if end < 0:
             status = BAD_ENDS
             break
-        if state[MAY_GROW] != 0 and state[INSERTED] > num_buckets:
+        # at one piece for two buckets, one in seventy finds both entries of its bucket taken
+        if state[MAY_GROW] != 0 and 2 * state[INSERTED] > num_buckets:
             status = CROWDED
             break
         _ask_for_records(staged_at, count, arena_at)

@@ -182,14 +182,18 @@ class BpeEncoder:
         self._table = _new_table(_FIRST_BUCKETS)
         self._arena = np.empty(_FIRST_ARENA_BYTES + PADDING, dtype=np.uint8)
         self._state[:] = 0
-        self._state[kernels.MAY_GROW] = self._cache_limit >= 4 * _table_bytes(self._table)
+        self._let_grow()
 
     def _grow_table(self) -> None:
         grown = _new_table(2 * (len(self._table) - 2))
         kernels.move_entries(self._table, grown)
         self._table = grown
-        # the table may take half of the cache's bytes
-        self._state[kernels.MAY_GROW] = self._cache_limit >= 8 * _table_bytes(grown)
+        self._let_grow()
+
+    def _let_grow(self) -> None:
+        # twice as large, the table may still take no more than half of the cache's bytes
+        num_buckets = len(self._table) // 2 - 1
+        self._state[kernels.MAY_GROW] = self._cache_limit >= 4 * kernels.BUCKET_BYTES * num_buckets
 
     def _grow_arena(self) -> None:
         # the arena may take the other half
@@ -318,7 +322,3 @@ def _is_whole(content: bytes) -> bool:
 def _new_table(num_buckets: int) -> np.ndarray:
     # the kernel starts at the first multiple of 64 bytes: two rows more make room for that
     return np.zeros((2 * num_buckets + 2, kernels.ENTRY_WORDS), dtype=np.int64)
-
-
-def _table_bytes(table: np.ndarray) -> int:
-    return int(table.nbytes)

@@ -1,6 +1,7 @@
 """docs/benchmarks.md from results.jsonl: the latest result of each comparison."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 README = ROOT / "README.md"
 MARKS = ("<!-- benchmarks: written by `make docs` -->", "<!-- /benchmarks -->")
 """What stands between them in the README is written anew."""
+
+_FIGURE = re.compile(r"<!-- figure: (\w+) -->(?:.*?<!-- /figure -->)?", re.DOTALL)
 
 _HEAD = """\
 # Benchmarks
@@ -75,10 +78,25 @@ def summary(entries: list[dict[str, Any]]) -> str:
     """One row a comparison: the figure, the goal, and whether it was reached."""
     rows = ["| work | against | figure | goal |", "|---|---|---|---|"]
     for entry in entries:
-        against = entry["peer"]["name"] if entry["peer"] and not entry["goal"].startswith("under") else ""
+        against = entry["peer"]["name"] if entry["peer"] else ""
+        if entry["peer"] and entry["goal"].startswith("under"):
+            against += f": {entry['peer']['median']:.3g} {entry['unit']}"
         lost = "" if entry["reached"] else ", **not reached**"
         rows.append(f"| {entry['name']} | {against} | {_figure(entry)} | {entry['goal']}{lost} |".replace("  ", " "))
     return "\n".join(rows)
+
+
+def fill(page: Path, entries: list[dict[str, Any]]) -> None:
+    """Puts the short table of a benchmark behind each `<!-- figure: BENCHMARK -->` of the page."""
+    text = page.read_text(encoding="utf-8")
+
+    def table(mark: re.Match[str]) -> str:
+        rows = [entry for entry in entries if entry["benchmark"] == mark[1]]
+        return f"<!-- figure: {mark[1]} -->\n\n{summary(rows)}\n\n<!-- /figure -->" if rows else mark[0]
+
+    filled = _FIGURE.sub(table, text)
+    if filled != text:
+        write_text(page, filled)
 
 
 def _figure(entry: dict[str, Any]) -> str:

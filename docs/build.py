@@ -48,6 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(table.write(chosen.results, chosen.folder / table.PAGE.name))
         if chosen.folder == CLI_PAGE.parent:
             print(table.write_summary(chosen.results))
+            entries = table.latest(chosen.results)
+            for method in sorted((chosen.folder / "methods").glob("*.md")):
+                table.fill(method, entries)
     return 0
 
 

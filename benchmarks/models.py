@@ -40,7 +40,7 @@ def _make(path: Path, settings: Any) -> None:
     from textmill.tokenizers import Tokenizer
 
     for stage in (tokenizer_stage(settings), shards_stage(settings)):
-        stage.run(path, {})
+        stage.run(path, {}, lambda _done, _total: None)
     tokenizer = Tokenizer.load(path / "tokenizer")
     model_config = dataclasses.replace(settings.model, vocab_size=tokenizer.vocab_size)
     classes = {"GPTConfig": textmill.models.gpt.GPT, "LlamaConfig": textmill.models.llama.Llama}

@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "textmill"
 
 FLOORS = [
     {"errors"},
-    {"config", "files"},
+    {"config", "cores", "files"},
     {"ops"},
     {"corpus"},
     {"tokenizers"},

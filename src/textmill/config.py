@@ -134,12 +134,17 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         options = get_args(hint)
         if value is None and type(None) in options:
             return None
+        refused: list[tuple[int, ConfigError]] = []
         for option in options:
             if option is not type(None):
                 try:
                     return _checked(option, value, where)
-                except ConfigError:
-                    continue
+                except ConfigError as error:
+                    refused.append((_shared_keys(option, value), error))
+        # settings that are nearly those of one option: what is wrong with them says more than what they might be
+        most, nearest = max(refused, key=lambda pair: pair[0])
+        if most:
+            raise nearest
         raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}", fix="give a value of that kind")
     if origin is Literal:
         if value not in get_args(hint) or isinstance(value, bool) != isinstance(get_args(hint)[0], bool):
@@ -172,6 +177,13 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and isinstance(value, bool) == (hint is bool):
         return value
     raise ConfigError(f"{where} must be {_name(hint)}, got {_shown(value)}", fix="give a value of that kind")
+
+
+def _shared_keys(hint: Any, value: Any) -> int:
+    """How many of the value's keys are settings of the dataclass."""
+    if not (dataclasses.is_dataclass(hint) and isinstance(value, Mapping)):
+        return 0
+    return len({field.name for field in dataclasses.fields(hint)} & set(value))
 
 
 def _name(hint: Any) -> str:

@@ -1,5 +1,6 @@
 """`textmill evaluate`, `generate` and `show`: commands on a model folder."""
 
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ import tyro
 
 from textmill.cli.options import Folder, Inputs, Machine, Reading, Saying
 
+PROMPTS_AT_ONCE = 64
+"""Prompts from stdin that are continued as one batch."""
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Reading, Machine, Saying):
@@ -109,9 +112,11 @@ class Generate(Machine):
         tune(self.threads)
         folder = self._folder()
         if self.prompt == "-":
-            prompts = list(lines("-"))
-            for prompt, text in zip(prompts, generate_batch(folder, prompts, config), strict=True):
-                print(json.dumps({"prompt": prompt, "text": text}, ensure_ascii=False) if self.json else prompt + text)
+            waiting = lines("-")
+            while prompts := list(itertools.islice(waiting, PROMPTS_AT_ONCE)):
+                for prompt, text in zip(prompts, generate_batch(folder, prompts, config), strict=True):
+                    entry = {"prompt": prompt, "text": text}
+                    print(json.dumps(entry, ensure_ascii=False) if self.json else prompt + text, flush=True)
             return 0
         if self.json:
             text = "".join(generate(folder, self.prompt, config))
@@ -155,6 +160,8 @@ class Show:
     """Every weight's name and shape as well."""
 
     def run(self) -> int:
+        from rich.markup import escape
+
         from textmill.cli.terminal import stdout
         from textmill.folder import load
 
@@ -170,5 +177,5 @@ class Show:
                     stdout().print(f"  {key:<44}{part}", markup=False)
             else:
                 shown = f"{value:,}" if isinstance(value, int) else value
-                stdout().print(f"[bold]{name}[/bold]  {shown}")
+                stdout().print(f"[bold]{name}[/bold]  {escape(str(shown))}")
         return 0

@@ -17,8 +17,8 @@ class _Pretrain(Reading, Machine, Saying):
 
     inputs: Inputs = ("builtin",)
     """Files, folders, globs or builtin."""
-    output: Output = Path("runs/pretrain")
-    """The run's folder; the model comes to DIR/model. The same command continues a run that was cut."""
+    output: Output | None = None
+    """The run's folder; none means runs/ARCH. The model comes to DIR/model. The same command continues a cut run."""
     tokenizer: Path | None = None
     """The folder or file of a tokenizer; none trains one on the text."""
     vocab_size: int = 8192
@@ -26,19 +26,23 @@ class _Pretrain(Reading, Machine, Saying):
     validation: float = 0.05
     """The share of the documents that is held out."""
     layers: int = 6
+    """Blocks of attention and feed-forward layer."""
     width: int = 384
+    """Numbers that stand for a token."""
     heads: int = 6
+    """Attention heads; they divide the width."""
     context: int = 256
     """Tokens of one sequence."""
     batch_size: int = 16
     """Sequences of one update."""
-    steps: int | None = 1000
-    """Updates of the weights."""
+    steps: int | None = None
+    """Updates of the weights; 1000 where neither tokens nor minutes are given."""
     tokens: int | None = None
     """Learn from so many tokens, instead of a number of steps."""
     minutes: float | None = None
     """Stop by the clock; the schedule follows it."""
     seed: int = 0
+    """Of the weights and of the order of the text. Same seed, same result."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Any other setting, as training.learning_rate=0.002 or model.tied=true; may be given again."""
     fresh: bool = False
@@ -55,20 +59,21 @@ class _Pretrain(Reading, Machine, Saying):
         from textmill.recipes import RECIPES, run_resolved
 
         recipe = RECIPES["pretrain"]
+        output = self.output or Path("runs") / type(self).__name__.lower()
         settings = config.override(self._settings(recipe.settings()), self.set)
         facts = run_resolved(
             recipe,
             settings,
-            self.output,
+            output,
             fresh=self.fresh,
             force=self.force,
             quiet=self.quiet,
             reporter=StageReporter(quiet=self.quiet),
         )
         if self.json:
-            print(json.dumps({"folder": str(self.output / "model"), **facts["pretrain"]}))
+            print(json.dumps({"folder": str(output / "model"), **facts["pretrain"]}))
         elif not self.quiet:
-            stderr().print(f"the model is in {self.output / 'model'}")
+            stderr().print(f"the model is in {output / 'model'}")
         return 0
 
     def _settings(self, base: Any) -> Any:
@@ -96,9 +101,13 @@ class _Pretrain(Reading, Machine, Saying):
         )
 
     def _steps(self) -> int | None:
-        """The steps that the tokens asked for take, rounded up."""
+        from textmill.errors import ConfigError
+
         if self.tokens is None:
-            return self.steps
+            return 1000 if self.steps is None and self.minutes is None else self.steps
+        if self.steps is not None:
+            raise ConfigError("--steps and --tokens both say how long to train", fix="leave one of them out")
+        # rounded up to whole steps
         return -(-self.tokens // (self.batch_size * self.context))
 
 
@@ -112,6 +121,7 @@ class Gpt(_Pretrain):
     """
 
     form: Literal["gpt2", "gpt1"] = "gpt2"
+    """gpt2 puts the norms before the sub-layers, gpt1 after them."""
 
     def model(self) -> Any:
         from textmill.models.configs import GPTConfig

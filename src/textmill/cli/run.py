@@ -26,7 +26,7 @@ class Run(Saying):
     recipe: Annotated[str, tyro.conf.Positional] = "quickstart"
     """A recipe's name, or the run.json of an earlier run, or its folder."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
-    """The run's folder; none means runs/RECIPE."""
+    """The run's folder; none means runs/RECIPE, or the folder of the run.json."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting to change, as a.b=value; may be given again."""
     fresh: bool = False
@@ -45,7 +45,7 @@ class Run(Saying):
         if self.list:
             print(json.dumps(config.to_json(settings), indent=2, ensure_ascii=False))
             return 0
-        output = self.output or Path("runs") / recipe.name
+        output = self.output or self._folder(recipe.name)
         facts = run_resolved(
             recipe,
             settings,
@@ -62,3 +62,10 @@ class Run(Saying):
         elif not self.quiet:
             stderr().print(f"the run is in {output}")
         return 0
+
+    def _folder(self, name: str) -> Path:
+        """Where the run goes when nobody says: a record goes on in its own folder."""
+        if self.recipe == name:
+            return Path("runs") / name
+        given = Path(self.recipe)
+        return given if given.is_dir() else given.parent

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -78,12 +79,26 @@ class StageReporter:
     def stage(self, number: int, total: int, stage: Any, *, kept: bool) -> None:
         if not self.quiet:
             note = " [dim](kept from before)[/dim]" if kept else ""
-            self.console.print(f"[bold cyan]{number}/{total}[/bold cyan] [bold]{stage.title}[/bold]{note}")
+            self.console.print(f"[bold cyan]{number}/{total}[/bold cyan] [bold]{escape(stage.title)}[/bold]{note}")
 
     def done(self, _: Any, facts: Mapping[str, Any], seconds: float) -> None:
         if not self.quiet:
             told = facts.get("told", "")
-            self.console.print(f"    {told}{' in ' if told else ''}{seconds:.1f} s", style="dim")
+            self.console.print(f"    {told}{' in ' if told else ''}{seconds:.1f} s", style="dim", markup=False)
+
+    @contextlib.contextmanager
+    def progress(self, _: Any) -> Iterator[Callable[[int, int | None], None]]:
+        """A function (bytes done, bytes in all or None); the bar appears when it is first called."""
+        with contextlib.ExitStack() as open_bars:
+            move: Callable[[int, int | None], None] | None = None
+
+            def tell(done: int, total: int | None) -> None:
+                nonlocal move
+                if move is None:
+                    move = open_bars.enter_context(progress_of("reading", quiet=self.quiet, in_bytes=True))
+                move(done, total)
+
+            yield tell
 
 
 def _plain_lines(title: str) -> Callable[[int, int | None], None]:

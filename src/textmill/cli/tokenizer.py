@@ -42,9 +42,9 @@ class Train(Reading, Saying):
         from textmill.files import claim_output
         from textmill.tokenizers import Tokenizer
 
-        claim_output(self.output, marker="tokenizer.json", force=self.force)
         report = ReadReport()
         sources = list(resolve_inputs(self.inputs))
+        claim_output(self.output, marker="tokenizer.json", force=self.force)
         documents = read_documents(
             sources, field=self.field, errors=self.errors, documents=self.documents, report=report
         )

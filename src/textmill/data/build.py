@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from textmill.cores import usable_cores
 from textmill.data.spec import ShardSpec
 from textmill.data.split import split_documents
 from textmill.data.writer import Split, SplitCounts, writing_shards
@@ -106,7 +107,7 @@ class _Encoded:
 
 def _encoded(batches: Iterable[tuple[Split, list[bytes]]], tokenizer: Encoder) -> Iterator[tuple[Split, _Encoded]]:
     """The batches encoded, in their order, while later ones are being read: the kernels release the GIL."""
-    threads = os.cpu_count() or 1
+    threads = usable_cores()
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Split, Future[_Encoded]]] = deque()
         for split, batch in batches:

@@ -19,6 +19,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from textmill.cores import usable_cores
+
 _I16, _I32, _F32 = ir.IntType(16), ir.IntType(32), ir.FloatType()
 
 FAST = {"reassoc", "contract", "nsz"}
@@ -121,7 +123,7 @@ def in_parts(kernel: Callable[..., None], count: int, part: int, *arguments: Any
     bounds = [(start, min(start + part, count)) for start in range(0, count, part)]
     threads = min(torch.get_num_threads(), len(bounds))
     if threads > 1 and _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="textmill-kernel")
+        _pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="textmill-kernel")
 
     def run(first: int) -> None:
         for start, stop in bounds[first::threads]:

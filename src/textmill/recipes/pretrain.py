@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textmill.errors import ConfigError
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
-from textmill.recipes.stages import Facts, Stage
+from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
 from textmill.training.config import Machine, TrainingConfig
 
@@ -31,8 +32,18 @@ class Pretrain(Text):
     tensorboard: bool = False
     """Write training/tensorboard as well; needs the tensorboard package."""
 
+    def __post_init__(self) -> None:
+        # what a late stage refuses is refused before the first one
+        if self.training.context_length > self.model.context_length:
+            raise ConfigError(
+                f"training.context_length is {self.training.context_length}, the model's context only "
+                f"{self.model.context_length} tokens",
+                fix="raise model.context_length or lower training.context_length",
+            )
+
 
 def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:
+    check_machine(settings)
     return [
         tokenizer_stage(settings),
         shards_stage(settings),
@@ -40,12 +51,29 @@ def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:
     ]
 
 
+def check_machine(settings: Pretrain) -> None:
+    """Refuses what this machine lacks before the first stage, not at the third.
+
+    Raises:
+        ConfigError: CUDA, bf16 or TensorBoard is asked for and not there.
+    """
+    if settings.machine.device == "cuda" or settings.training.precision == "bf16":
+        from textmill.training.placement import chosen_device
+        from textmill.training.precision import chosen_dtype
+
+        chosen_dtype(settings.training.precision, chosen_device(settings.machine.device))
+    if settings.tensorboard:
+        from textmill.training.hooks import TensorBoard
+
+        TensorBoard(Path())
+
+
 def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     """Trains on the shards; a cut run goes on from its last checkpoint."""
     model = settings.model
     kind = type(model).__name__.removesuffix("Config")
 
-    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, _: Facts, __: Tell) -> Mapping[str, Any]:
         from textmill.tasks.pretrain import Job, pretrain
 
         job = Job(

@@ -17,8 +17,8 @@ from typing import Any
 from textmill.errors import ConfigError
 from textmill.generation.config import GenerationConfig
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
-from textmill.recipes.pretrain import MODEL, Pretrain, pretrain_stage
-from textmill.recipes.stages import Facts, Stage
+from textmill.recipes.pretrain import MODEL, Pretrain, check_machine, pretrain_stage
+from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.recipes.text import SHARDS, shards_stage, tokenizer_stage
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.training.config import TrainingConfig
@@ -26,6 +26,8 @@ from textmill.training.config import TrainingConfig
 EVALUATION = "evaluation.json"
 SAMPLES = "samples.json"
 REPORT = "report"
+
+LEAST_BASELINE_BYTES = 1 << 10
 
 PROMPTS = ("Return a list of", "This module provides", "Raises ValueError if")
 
@@ -67,16 +69,23 @@ class Quickstart(Pretrain):
     """The baselines learn from at most this much of the training text, and are measured on at most an eighth of it."""
 
     def __post_init__(self) -> None:
-        # what a late stage refuses is refused before the first one
+        super().__post_init__()
         self.generation()
-        if self.baseline_bytes < 1:
-            raise ConfigError(f"baseline_bytes must be at least 1, got {self.baseline_bytes}", fix="leave it out")
+        if self.baseline_bytes < LEAST_BASELINE_BYTES:
+            raise ConfigError(
+                f"baseline_bytes must be at least {LEAST_BASELINE_BYTES}, got {self.baseline_bytes}", fix="leave it out"
+            )
+        if self.shards.validation_fraction == 0:
+            raise ConfigError(
+                "the quickstart measures on held-out text, and shards.validation_fraction is 0", fix="set it to 0.05"
+            )
 
     def generation(self) -> GenerationConfig:
         return GenerationConfig(max_tokens=self.sample_tokens, temperature=self.temperature, top_p=self.top_p)
 
 
 def stages(settings: Quickstart, quiet: bool) -> Sequence[Stage]:
+    check_machine(settings)
     return [
         tokenizer_stage(settings),
         shards_stage(settings),
@@ -88,13 +97,16 @@ def stages(settings: Quickstart, quiet: bool) -> Sequence[Stage]:
 
 
 def _evaluate_stage(settings: Quickstart) -> Stage:
-    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, _: Facts, __: Tell) -> Mapping[str, Any]:
         from textmill.files import write_json
         from textmill.folder import load
         from textmill.tasks.evaluate import baselines, evaluate_shards
+        from textmill.training.cpu import tune
 
         model = load(folder / MODEL)
-        metrics = evaluate_shards(model, folder / SHARDS)
+        tune(settings.machine.threads)
+        machine, precision = settings.machine, settings.training.precision
+        metrics = evaluate_shards(model, folder / SHARDS, device=machine.device, precision=precision)
         compared = baselines(folder / SHARDS, model.tokenizer, most_bytes=settings.baseline_bytes)
         write_json(folder / EVALUATION, {"model": metrics, "baselines": compared})
         return {
@@ -113,7 +125,7 @@ def _evaluate_stage(settings: Quickstart) -> Stage:
 
 
 def _sample_stage(settings: Quickstart) -> Stage:
-    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, _: Facts, __: Tell) -> Mapping[str, Any]:
         from textmill.files import write_json
         from textmill.folder import load
         from textmill.generation import generate_batch
@@ -134,7 +146,7 @@ def _sample_stage(settings: Quickstart) -> Stage:
 
 
 def _report_stage(settings: Quickstart) -> Stage:
-    def run(folder: Path, facts: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, facts: Facts, _: Tell) -> Mapping[str, Any]:
         from textmill.recipes.quickstart_report import write_report
 
         page = write_report(folder, settings, facts)

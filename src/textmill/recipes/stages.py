@@ -35,13 +35,15 @@ class Stage:
     """JSON values that decide the outputs, beside the outputs of earlier stages."""
     outputs: tuple[str, ...]
     """Files or folders it leaves, relative to the run's folder."""
-    run: Callable[[Path, "Facts"], Mapping[str, Any]]
-    """(folder, facts of the stages before) -> its own facts, as JSON values."""
+    run: Callable[[Path, "Facts", "Tell"], Mapping[str, Any]]
+    """(folder, facts of the stages before, where to tell its progress) -> its own facts, as JSON values."""
     progress: tuple[str, ...] = ()
     """Folders that a cut stage goes on from; deleted when it starts over or its inputs have changed."""
 
 
 Facts = Mapping[str, Mapping[str, Any]]
+Tell = Callable[[int, int | None], None]
+"""(bytes done, bytes in all or None where nobody knows)"""
 
 
 class Reporter(Protocol):
@@ -49,6 +51,7 @@ class Reporter(Protocol):
 
     def stage(self, number: int, total: int, stage: Stage, *, kept: bool) -> None: ...
     def done(self, stage: Stage, facts: Mapping[str, Any], seconds: float) -> None: ...
+    def progress(self, _: Stage) -> contextlib.AbstractContextManager[Tell]: ...
 
 
 class Silent:
@@ -56,6 +59,10 @@ class Silent:
 
     def stage(self, number: int, total: int, stage: Stage, *, kept: bool) -> None: ...
     def done(self, stage: Stage, facts: Mapping[str, Any], seconds: float) -> None: ...
+
+    @contextlib.contextmanager
+    def progress(self, _: Stage) -> Iterator[Tell]:
+        yield lambda _done, _total: None
 
 
 def run_stages(
@@ -87,7 +94,9 @@ def run_stages(
             for later in stages[number - 1 :]:
                 finished.pop(later.name, None)
             started = time.monotonic()
-            facts[stage.name] = _run(folder, stage, before, facts, record)
+            with reporter.progress(stage) as tell:
+                _begin(folder, stage, before, record)
+                facts[stage.name] = dict(stage.run(folder, facts, tell))
             seconds = time.monotonic() - started
             entry = {"fingerprint": before, "seconds": round(seconds, 3), "facts": facts[stage.name]}
             finished[stage.name] = {**entry, "sha256": config.fingerprint(entry)}
@@ -97,15 +106,14 @@ def run_stages(
     return facts
 
 
-def _run(folder: Path, stage: Stage, fingerprint: str, facts: Facts, record: dict[str, Any]) -> Mapping[str, Any]:
-    """The facts of a stage that is run now, from its beginning or from where it was cut."""
+def _begin(folder: Path, stage: Stage, fingerprint: str, record: dict[str, Any]) -> None:
+    """Makes a stage ready to run, from its beginning or, where its inputs are the same, from where it was cut."""
     if stage.progress and record["begun"].get(stage.name) != fingerprint:
         # before the record says so: were this process killed in between, the next one deletes them as well
         for name in stage.progress:
             shutil.rmtree(folder / name, ignore_errors=True)
         record["begun"][stage.name] = fingerprint
     write_json(folder / RECORD, record)
-    return dict(stage.run(folder, facts))
 
 
 def _clean(folder: Path, stages: Sequence[Stage]) -> None:

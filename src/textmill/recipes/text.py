@@ -5,15 +5,21 @@ import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from textmill.data.spec import ShardSpec
 from textmill.errors import ConfigError
-from textmill.recipes.stages import Facts, Stage
+from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.tokenizers.spec import TokenizerSpec
+
+if TYPE_CHECKING:
+    from textmill.corpus import ReadReport
 
 TOKENIZER = "tokenizer"
 SHARDS = "shards"
+
+TELL_EVERY = 256
+"""Documents between two words about progress."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +54,7 @@ def tokenizer_stage(text: Text) -> Stage:
         inputs["split"] = [text.shards.validation_fraction, text.shards.split_seed]
         title = f"learn a tokenizer of {text.tokenizer.vocab_size:,} tokens"
 
-    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, _: Facts, tell: Tell) -> Mapping[str, Any]:
         from textmill.data.split import split_documents
         from textmill.tokenizers import Tokenizer
 
@@ -56,7 +62,7 @@ def tokenizer_stage(text: Text) -> Stage:
             tokenizer = Tokenizer.load(text.tokenizer_from)
         else:
             shards = text.shards
-            split = split_documents(read(text), shards.validation_fraction, shards.split_seed)
+            split = split_documents(read(text, tell), shards.validation_fraction, shards.split_seed)
             training = (document for document, held_out in split if not held_out)
             tokenizer = Tokenizer.train(training, text.tokenizer)
         tokenizer.save(folder / TOKENIZER)
@@ -68,28 +74,42 @@ def tokenizer_stage(text: Text) -> Stage:
 def shards_stage(text: Text) -> Stage:
     """Encodes the text into memory-mapped shards, held-out documents apart."""
 
-    def run(folder: Path, _: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, _: Facts, tell: Tell) -> Mapping[str, Any]:
+        from textmill.corpus import ReadReport
         from textmill.data.build import build_shards
         from textmill.tokenizers import Tokenizer
 
-        report = build_shards(read(text), Tokenizer.load(folder / TOKENIZER), folder / SHARDS, text.shards)
+        counts = ReadReport()
+        documents = read(text, tell, counts)
+        report = build_shards(documents, Tokenizer.load(folder / TOKENIZER), folder / SHARDS, text.shards)
         train, held_out = report.train, report.validation
         return {
             "train": dataclasses.asdict(train),
             "held_out": dataclasses.asdict(held_out),
             "bytes_per_token": report.bytes_per_token,
-            "told": f"{train.documents + held_out.documents:,} documents, {train.tokens:,} tokens to learn from, "
-            f"{held_out.tokens:,} held out",
+            "replaced": counts.replaced,
+            "skipped": counts.skipped,
+            "told": f"{counts.summary()}: {train.tokens:,} tokens to learn from, {held_out.tokens:,} held out",
         }
 
     return Stage(name="shards", title="turn the text into token shards", inputs=text.shards, outputs=(SHARDS,), run=run)
 
 
-def read(text: Text) -> Iterator[bytes]:
-    """The documents that the settings name."""
-    from textmill.corpus import read_documents
+def read(text: Text, tell: Tell, counts: "ReadReport | None" = None) -> Iterator[bytes]:
+    """The documents that the settings name; tells how many bytes were taken from the disk, and counts."""
+    from textmill.corpus import ReadReport, read_documents, resolve_inputs
 
-    return read_documents(_inputs(text), field=text.field, errors=text.errors, documents=text.documents)
+    report = counts or ReadReport()
+    sources = resolve_inputs(_inputs(text))
+    sizes = [size for source in sources if (size := source.stored_size()) is not None]
+    total = sum(sizes) if len(sizes) == len(sources) else None
+    documents = read_documents(
+        sources, field=text.field, errors=text.errors, documents=text.documents, report=report
+    )
+    for number, document in enumerate(documents):
+        if number % TELL_EVERY == 0:
+            tell(report.stored_bytes, total)
+        yield document
 
 
 def corpus_identity(text: Text) -> list[Any]:

@@ -24,6 +24,9 @@ from textmill.training.evaluation import HeldOut
 from textmill.training.placement import chosen_device
 from textmill.training.precision import chosen_dtype
 
+TOKENS_AT_ONCE = 1 << 14
+"""A batch has no more, so that a model with a long context fits into memory; but one whole window."""
+
 STRIDE_PARTS = 4
 """Windows overlap, so that a token is predicted from at least 3/4 of the context wherever its text is long enough."""
 
@@ -49,11 +52,12 @@ def evaluate_shards(
     place = chosen_device(device)
     # a copy of its own: the folder's model stays as it is
     model = load(folder.path).model.to(place, chosen_dtype(precision, place))
-    length = folder.config.context_length
+    length = min(folder.config.context_length, max(1, text.num_tokens))
     stride = max(1, length // STRIDE_PARTS)
+    rows = max(1, min(batch_size, TOKENS_AT_ONCE // length, -(-text.num_tokens // stride)))
     held_out = HeldOut(
         objective=NextToken(),
-        batches=lambda: evaluation_batches(text, batch_size, length, stride=stride),
+        batches=lambda: evaluation_batches(text, rows, length, stride=stride),
         num_bytes=text.text_bytes,
     )
     with torch.inference_mode():

@@ -122,8 +122,8 @@ class Machine:
             raise ConfigError(f"threads must be at least 1, got {self.threads}", fix="leave it out for all cores")
 
 
-_WATCHING = ("evaluate_every", "checkpoint_every", "checkpoint_seconds", "keep", "minutes", "recompute")
-"""Settings that may change when a run goes on: they don't touch the weights, or only say when the clock stops it."""
+_WATCHING = ("evaluate_every", "checkpoint_every", "checkpoint_seconds", "keep", "recompute")
+"""Settings that may change when a run goes on: they don't touch the weights."""
 
 
 def _check_end(config: TrainingConfig) -> None:

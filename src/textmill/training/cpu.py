@@ -6,11 +6,11 @@ GPT takes 1.1 to 1.2 times less time. The process then holds its peak memory unt
 """
 
 import ctypes
-import os
 import sys
 
 import torch
 
+from textmill.cores import usable_cores
 from textmill.errors import ConfigError
 
 # the names and numbers of <malloc.h>
@@ -20,6 +20,9 @@ M_MMAP_THRESHOLD = -3
 
 LARGEST = 2**31 - 1
 TOP_PAD_BYTES = 16 << 20
+
+_THREADS_AT_START = torch.get_num_threads()
+"""What OMP_NUM_THREADS and the machine say, before anything here changed it."""
 
 
 def keep_memory() -> bool:
@@ -34,11 +37,6 @@ def keep_memory() -> bool:
     return all(mallopt(name, value) == 1 for name, value in settings)
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on, which can be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def tune(threads: int | None = None) -> int:
     """Keeps freed memory and sets torch's threads; the number of threads set.
 
@@ -50,7 +48,7 @@ def tune(threads: int | None = None) -> int:
     if threads is not None and threads < 1:
         raise ConfigError(f"threads must be at least 1, got {threads}", fix="leave it out to use all cores")
     keep_memory()
-    wanted = threads or min(torch.get_num_threads(), usable_cores())
+    wanted = threads or min(_THREADS_AT_START, usable_cores())
     if wanted != torch.get_num_threads():
         torch.set_num_threads(wanted)
     return wanted

@@ -1,5 +1,6 @@
 """What watches a run: a hook is told of steps, evaluations and checkpoints, and changes nothing."""
 
+import contextlib
 import json
 import math
 import sys
@@ -123,7 +124,7 @@ class Progress(Hook):
         self.run = run
         self.shown = time.monotonic()
         if run.first_step:
-            print(f"{self.title}: going on from step {run.first_step:,}", file=sys.stderr, flush=True)
+            self._say(f"going on from step {run.first_step:,}")
         if sys.stderr.isatty():
             self._start_bar()
 
@@ -135,15 +136,15 @@ class Progress(Hook):
         now = time.monotonic()
         if now - self.shown >= self.SECONDS_BETWEEN_LINES:
             self.shown = now
-            print(f"{self.title}: {self._told(record)}", file=sys.stderr, flush=True)
+            self._say(self._told(record))
 
     def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
         if "bits_per_byte" in metrics:
-            self.held_out = f"  held out {metrics['bits_per_byte']:.3f} bits/byte"
+            self.held_out = f"  held out {metrics['bits_per_byte']:.3f} b/B"
         elif "loss" in metrics:
             self.held_out = f"  held out {metrics['loss']:.3f}"
         if self.bar is None:
-            print(f"{self.title}: step {step:,}{self.held_out}", file=sys.stderr, flush=True)
+            self._say(f"step {step:,}{self.held_out}")
 
     def on_end(self) -> None:
         if self.bar is not None:
@@ -153,16 +154,24 @@ class Progress(Hook):
     def _told(self, record: StepRecord) -> str:
         of = f"/{self.run.steps:,}" if self.run is not None and self.run.steps else ""
         return (
-            f"step {record.step:,}{of}  loss {record.loss:.3f}{self.held_out}"
-            f"  {record.tokens_per_second:,.0f} tokens/s  {_duration(record.seconds_left)} left"
+            f"{record.step:,}{of}  {_duration(record.seconds_left)} left  loss {record.loss:.3f}{self.held_out}"
+            f"  {record.tokens_per_second:,.0f} tok/s"
         )
+
+    def _say(self, text: str) -> None:
+        # whoever reads stderr may go away; training goes on
+        with contextlib.suppress(OSError):
+            print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def _start_bar(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
-        columns = (TextColumn(self.title), BarColumn(), TextColumn("{task.fields[told]}"))
-        self.bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        # on a narrow terminal the words matter more than the bar
+        bar = BarColumn(bar_width=40 if console.width >= 120 else 8)
+        columns = (TextColumn(self.title), bar, TextColumn("{task.fields[told]}"))
+        self.bar = Progress(*columns, console=console, transient=True)
         self.task = self.bar.add_task(self.title, total=1.0, told="")
         self.bar.start()
 

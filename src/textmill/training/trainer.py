@@ -125,7 +125,7 @@ class Trainer:
                 improved = self._evaluate_if_due()
                 if improved or stop.received or self._checkpoint_due():
                     self._save()
-                if stop.received and not self.finished:
+                if stop.received:
                     raise StoppedError(stop.received, self.step)
         return self._result()
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 BLOCK = 128
 """Queries of a block. Smaller ones waste less of the square, larger ones give larger products."""
@@ -37,6 +38,7 @@ class CausalAttention(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """With P the probabilities and G the gradient of the output:
 

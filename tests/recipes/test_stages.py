@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from textmill.errors import FormatError, OutputError
-from textmill.recipes.stages import Facts, Silent, Stage, run_stages
+from textmill.recipes.stages import Facts, Silent, Stage, Tell, run_stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Recorder(Silent):
 
 
 def stage(name: str, *, inputs: Any = None, fail: bool = False) -> Stage:
-    def run(folder: Path, facts: Facts) -> Mapping[str, Any]:
+    def run(folder: Path, facts: Facts, tell: Tell) -> Mapping[str, Any]:
         if fail:
             raise RuntimeError("cut")
         (folder / name).write_text(name)

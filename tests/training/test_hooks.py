@@ -82,7 +82,7 @@ def test_plain_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     assert err.splitlines() == [
         "training: going on from step 4",
         "training: step 4  held out 1.250 bits/byte",
-        "training: step 5/20  loss 1.500  held out 1.250 bits/byte  1,234 tokens/s  1:01 left",
+        "training: step 5/20  1:01 left  1,234 tokens/s  loss 1.500  held out 1.250 bits/byte",
     ]
 
 
@@ -96,6 +96,7 @@ def test_lines_are_rare(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
     hook = Progress(title="pretraining")
     hook.on_start(run())
     hook.on_step(step(7))

@@ -13,6 +13,7 @@ from textmill.cli.options import Folder, Inputs, Machine, Reading, Saying
 PROMPTS_AT_ONCE = 64
 """Prompts from stdin that are continued as one batch."""
 
+
 @dataclass(frozen=True, kw_only=True)
 class Evaluate(Reading, Machine, Saying):
     """Bits per byte and perplexity of a model on text.

@@ -9,6 +9,7 @@ import tyro
 Inputs = Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="INPUT...")]
 Folder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")]
 Output = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
+OutputOrDefault = Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import tyro
 
-from textmill.cli.options import Inputs, Machine, Output, Reading, Saying
+from textmill.cli.options import Inputs, Machine, OutputOrDefault, Reading, Saying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class _Pretrain(Reading, Machine, Saying):
 
     inputs: Inputs = ("builtin",)
     """Files, folders, globs or builtin."""
-    output: Output | None = None
+    output: OutputOrDefault = None
     """The run's folder; none means runs/ARCH. The model comes to DIR/model. The same command continues a cut run."""
     tokenizer: Path | None = None
     """The folder or file of a tokenizer; none trains one on the text."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from textmill.cli.options import Saying
+from textmill.cli.options import OutputOrDefault, Saying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Run(Saying):
 
     recipe: Annotated[str, tyro.conf.Positional] = "quickstart"
     """A recipe's name, or the run.json of an earlier run, or its folder."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="DIR")] = None
+    output: OutputOrDefault = None
     """The run's folder; none means runs/RECIPE, or the folder of the run.json."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting to change, as a.b=value; may be given again."""

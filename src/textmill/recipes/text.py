@@ -103,9 +103,7 @@ def read(text: Text, tell: Tell, counts: "ReadReport | None" = None) -> Iterator
     sources = resolve_inputs(_inputs(text))
     sizes = [size for source in sources if (size := source.stored_size()) is not None]
     total = sum(sizes) if len(sizes) == len(sources) else None
-    documents = read_documents(
-        sources, field=text.field, errors=text.errors, documents=text.documents, report=report
-    )
+    documents = read_documents(sources, field=text.field, errors=text.errors, documents=text.documents, report=report)
     for number, document in enumerate(documents):
         if number % TELL_EVERY == 0:
             tell(report.stored_bytes, total)

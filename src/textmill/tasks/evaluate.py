@@ -54,7 +54,7 @@ def evaluate_shards(
     model = load(folder.path).model.to(place, chosen_dtype(precision, place))
     length = min(folder.config.context_length, max(1, text.num_tokens))
     stride = max(1, length // STRIDE_PARTS)
-    rows = max(1, min(batch_size, TOKENS_AT_ONCE // length, -(-text.num_tokens // stride)))
+    rows = min(batch_size, max(1, min(TOKENS_AT_ONCE // length, -(-text.num_tokens // stride))))
     held_out = HeldOut(
         objective=NextToken(),
         batches=lambda: evaluation_batches(text, rows, length, stride=stride),

@@ -140,7 +140,7 @@ class Progress(Hook):
 
     def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
         if "bits_per_byte" in metrics:
-            self.held_out = f"  held out {metrics['bits_per_byte']:.3f} b/B"
+            self.held_out = f"  held out {metrics['bits_per_byte']:.3f} bits/byte"
         elif "loss" in metrics:
             self.held_out = f"  held out {metrics['loss']:.3f}"
         if self.bar is None:
@@ -154,8 +154,8 @@ class Progress(Hook):
     def _told(self, record: StepRecord) -> str:
         of = f"/{self.run.steps:,}" if self.run is not None and self.run.steps else ""
         return (
-            f"{record.step:,}{of}  {_duration(record.seconds_left)} left  loss {record.loss:.3f}{self.held_out}"
-            f"  {record.tokens_per_second:,.0f} tok/s"
+            f"step {record.step:,}{of}  {_duration(record.seconds_left)} left  {record.tokens_per_second:,.0f} tokens/s"
+            f"  loss {record.loss:.3f}{self.held_out}"
         )
 
     def _say(self, text: str) -> None:
@@ -168,9 +168,9 @@ class Progress(Hook):
         from rich.progress import BarColumn, Progress, TextColumn
 
         console = Console(stderr=True)
+        told = TextColumn("{task.fields[told]}")
         # on a narrow terminal the words matter more than the bar
-        bar = BarColumn(bar_width=40 if console.width >= 120 else 8)
-        columns = (TextColumn(self.title), bar, TextColumn("{task.fields[told]}"))
+        columns = (TextColumn(self.title), BarColumn(), told) if console.width >= 140 else (told,)
         self.bar = Progress(*columns, console=console, transient=True)
         self.task = self.bar.add_task(self.title, total=1.0, told="")
         self.bar.start()

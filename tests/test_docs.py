@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.__main__ import NAMES
 from benchmarks.harness import RESULTS
 from docs import build
 
@@ -101,9 +102,10 @@ def test_the_list_of_methods_is_whole() -> None:
     assert sorted(listed) == [page.name for page in METHODS]
 
 
-def test_places_for_figures_have_one_name_each() -> None:
+def test_places_for_figures_name_a_benchmark() -> None:
     names = [name for page in METHODS for name in re.findall(r"<!-- figure: ([\w-]+) -->", page.read_text("utf-8"))]
-    assert len(names) == len(set(names))
+    assert names
+    assert set(names) <= set(NAMES)
 
 
 def test_command_line_page_is_fresh() -> None:

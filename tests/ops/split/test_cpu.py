@@ -162,3 +162,16 @@ def test_worked_examples(name, text, expected):
 
 def test_empty_text_has_no_pieces():
     assert [pieces(name, b"") for name in NAMES] == [[]] * len(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pairs_of_han_and_what_looks_like_them(name: str) -> None:
+    """Characters of three bytes, cut sequences and strangers in each place."""
+    parts = [b"\xe4\xbf\xbf", b"\xe5\x80\x80", b"\xe9\xbf\xbf", b"\xea\x80\x80"]
+    parts += [b"\xe5\x80", b"\xe5", b"\x80", b"\xe6A\x80", b"\xe6\x80A", b"\xf0\x9f\x99\x82", b" ", b"a", b"1", b"."]
+    for count in (1, 2, 3):
+        for chosen in itertools.product(parts, repeat=count):
+            data = b"".join(chosen)
+            assert (
+                list(itertools.accumulate(map(len, pieces(name, data)))) == piece_ends(PATTERNS[name], data).tolist()
+            ), data

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.errors import ConfigError
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
 from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
@@ -34,12 +33,7 @@ class Pretrain(Text):
 
     def __post_init__(self) -> None:
         # what a late stage refuses is refused before the first one
-        if self.training.context_length > self.model.context_length:
-            raise ConfigError(
-                f"training.context_length is {self.training.context_length}, the model's context only "
-                f"{self.model.context_length} tokens",
-                fix="raise model.context_length or lower training.context_length",
-            )
+        self.training.check_context(self.model.context_length)
 
 
 def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:

@@ -10,7 +10,6 @@ import textmill
 from textmill import config
 from textmill.data.batches import PackedBatches, evaluation_batches
 from textmill.data.shards import TokenShards
-from textmill.errors import ConfigError
 from textmill.folder import KINDS, save_folder
 from textmill.models.base import LanguageModel
 from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
@@ -42,12 +41,7 @@ class Job:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        if self.training.context_length > self.model.context_length:
-            raise ConfigError(
-                f"training.context_length is {self.training.context_length}, the model's context only "
-                f"{self.model.context_length} tokens",
-                fix="raise model.context_length or lower training.context_length",
-            )
+        self.training.check_context(self.model.context_length)
 
     def hooks(self, work: Path) -> list[Hook]:
         hooks: list[Hook] = [JsonLines(work / METRICS)]

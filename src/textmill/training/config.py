@@ -103,6 +103,19 @@ class TrainingConfig:
         """Tokens of one update."""
         return self.batch_size * self.context_length
 
+    def check_context(self, model_context_length: int) -> None:
+        """Refuses sequences longer than a model's context.
+
+        Raises:
+            ConfigError: they are.
+        """
+        if self.context_length > model_context_length:
+            raise ConfigError(
+                f"training.context_length is {self.context_length}, the model's context only "
+                f"{model_context_length} tokens",
+                fix="raise model.context_length or lower training.context_length",
+            )
+
     def deciding(self) -> Mapping[str, Any]:
         """The settings that decide the trained weights: those that a run must not change when it goes on."""
         return {key: value for key, value in to_json(self).items() if key not in _WATCHING}

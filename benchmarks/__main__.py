@@ -9,7 +9,17 @@ from pathlib import Path
 from benchmarks import table
 from benchmarks.harness import RESULTS, Benchmark, Options, RefusedError, Result, SkippedError, compare, record
 
-NAMES = ("encode", "train_bpe", "first_batch", "train_step", "time_to_loss", "generate", "startup", "quickstart")
+NAMES = (
+    "encode",
+    "train_bpe",
+    "train_unigram",
+    "first_batch",
+    "train_step",
+    "time_to_loss",
+    "generate",
+    "startup",
+    "quickstart",
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

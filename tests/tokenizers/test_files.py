@@ -4,12 +4,13 @@ import pytest
 
 from textmill.errors import FormatError, NotSupportedError, OutputError
 from textmill.tokenizers import files
-from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import AddedToken, byte_level
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
-PIPELINE = Pipeline(
-    model=BpeModel(tokens=BYTES, merges=[]),
-    split="gpt2",
+PIPELINE = byte_level(
+    BpeModel(tokens=BYTES, merges=[]),
+    "gpt2",
     added=(AddedToken(content="<|endoftext|>", id=256), AddedToken(content="<stop>", id=257)),
     end_of_text="<stop>",
 )

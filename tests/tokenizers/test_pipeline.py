@@ -3,13 +3,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.errors import FormatError
-from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, BpeModel, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Pipeline, byte_level
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
 
 
 def pipeline(tokens: dict[bytes, int], *added: AddedToken) -> Pipeline:
-    return Pipeline(model=BpeModel(tokens=BYTES | tokens, merges=[]), split="gpt2", added=added)
+    return byte_level(BpeModel(tokens=BYTES | tokens, merges=[]), "gpt2", added=added)
 
 
 def by_definition(contents: list[str], text: str) -> list[str | tuple[str, int]]:

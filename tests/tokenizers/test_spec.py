@@ -2,6 +2,7 @@ import pytest
 
 from textmill.errors import ConfigError
 from textmill.tokenizers import TokenizerSpec
+from textmill.tokenizers.spec import unknown_of
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,15 @@ from textmill.tokenizers import TokenizerSpec
         ({"min_frequency": -1}, "min_frequency must be >= 0, got -1"),
         ({"max_token_length": 0}, "max_token_length must be >= 1, got 0"),
         ({"split": ""}, "split must not be empty. Fix: use gpt2"),
-        ({"algorithm": "wordpeace"}, "algorithm must be bpe, got 'wordpeace'"),
+        ({"algorithm": "wordpeace"}, "must be bpe, wordpiece, unigram, words or chars, got 'wordpeace'"),
+        ({"normalize": ("nfq",)}, "there is no normaliser 'nfq'. Fix: use nfc"),
+        ({"limit_alphabet": 0}, "limit_alphabet must be >= 1, got 0"),
+        ({"limit_alphabet": 9}, "limit_alphabet has no meaning for byte-level bpe, got 9. Fix: leave it out"),
+        ({"character_coverage": 1.5}, "must be above 0 and at most 1, got 1.5"),
+        ({"algorithm": "unigram", "initial_alphabet": ("ab",)}, "must hold single characters, got 'ab'"),
+        ({"algorithm": "unigram", "level": "characters"}, "level has no meaning for unigram"),
+        ({"algorithm": "unigram", "byte_fallback": True, "vocab_size": 258}, "vocab_size must be >= 259"),
+        ({"super_words": 100}, "super_words must be a vocabulary size between 257 and 32000, got 100"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -27,3 +36,17 @@ def test_settings_out_of_range(settings, message):
 def test_number_of_merges():
     assert TokenizerSpec(vocab_size=257).num_merges == 0
     assert TokenizerSpec(vocab_size=300, special_tokens=()).num_merges == 44
+
+
+def test_what_suits_the_algorithm():
+    bert = TokenizerSpec(algorithm="wordpiece")
+    assert (bert.normalizers, bert.splitter, bert.specials[1]) == (("bert",), "bert", "[UNK]")
+    llama = TokenizerSpec(level="characters")
+    assert (llama.family, llama.has_byte_tokens, llama.coverage, llama.least_size) == ("characters", True, 0.9995, 259)
+    original = TokenizerSpec(end_of_word="</w>", normalize=("nfc",), special_tokens=("<unknown>",))
+    assert (original.family, original.normalizers, original.specials) == ("end_of_word", ("nfc",), ("<unknown>",))
+
+
+def test_the_unknown_token_by_its_name():
+    assert unknown_of(["<s>", "<unknown>"]) == "<unknown>"
+    assert unknown_of([]) is None

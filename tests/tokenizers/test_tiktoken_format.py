@@ -18,7 +18,7 @@ def test_ranks_are_read(tmp_path):
     path = written(tmp_path / "cl100k_base.tiktoken", [*LINES, b"YWI= 256", b""])
     assert read_ranks(path) == {bytes([byte]): byte for byte in range(256)} | {b"ab": 256}
     pipeline = read_tiktoken(path)
-    assert (pipeline.split, pipeline.end_of_text) == ("cl100k", "<|endoftext|>")
+    assert (pipeline.byte_level_split, pipeline.end_of_text) == ("cl100k", "<|endoftext|>")
     assert pipeline.special_tokens == SPECIAL_TOKENS["cl100k_base"]
 
 
@@ -36,7 +36,11 @@ def test_names_and_special_tokens_are_the_published_ones(name, monkeypatch):
 def test_split_and_special_tokens_can_be_given(tmp_path):
     path = written(tmp_path / "mine.tiktoken", LINES)
     pipeline = read_tiktoken(path, split="o200k", special_tokens={"<eos>": 300})
-    assert (pipeline.split, pipeline.special_tokens, pipeline.end_of_text) == ("o200k", {"<eos>": 300}, "<eos>")
+    assert (pipeline.byte_level_split, pipeline.special_tokens, pipeline.end_of_text) == (
+        "o200k",
+        {"<eos>": 300},
+        "<eos>",
+    )
     with pytest.raises(ConfigError, match=r"'mine.tiktoken' is not a published name. Fix: name the split"):
         read_tiktoken(path)
 

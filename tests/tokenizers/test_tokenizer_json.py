@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from textmill.errors import FormatError, NotSupportedError
 from textmill.tokenizers import Tokenizer
 from textmill.tokenizers.byte_level import to_characters
-from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import AddedToken, byte_level
+from textmill.tokenizers.steps import Form
 from textmill.tokenizers.tokenizer_json import from_schema, read_tokenizer_json, to_schema
 
 BYTES = {bytes([byte]): byte + 1 for byte in range(256)}
-PIPELINE = Pipeline(
-    model=BpeModel(tokens=BYTES | {b" a": 257, b"ab": 258, b"abc": 260}, merges=[(b" ", b"a"), (b"a", b"b")]),
-    split="gpt2",
+PIPELINE = byte_level(
+    BpeModel(tokens=BYTES | {b" a": 257, b"ab": 258, b"abc": 260}, merges=[(b" ", b"a"), (b"a", b"b")]),
+    "gpt2",
     added=(AddedToken(content="<|endoftext|>", id=0), AddedToken(content="<é >", id=259, special=False)),
     end_of_text="<|endoftext|>",
 )
@@ -40,7 +42,7 @@ def test_round_trip():
 
 @pytest.mark.parametrize("split", ["gpt2", "cl100k", "o200k", "llama3", r"\d+|x"])
 def test_tokenizers_reads_it(split):
-    pipeline = Pipeline(model=PIPELINE.model, split=split, added=PIPELINE.added)
+    pipeline = byte_level(PIPELINE.model, split, added=PIPELINE.added)
     theirs = tokenizers.Tokenizer.from_str(json.dumps(to_schema(pipeline)))
     assert theirs.get_vocab() == pipeline.ids
     assert theirs.decode(theirs.encode("héx 123\n <é >").ids) == "héx 123\n <é >"
@@ -49,7 +51,7 @@ def test_tokenizers_reads_it(split):
 
     again = from_schema(json.loads(theirs.to_str()))
     assert (again.model, again.added) == (pipeline.model, pipeline.added)
-    assert splitter(again.split).pattern == splitter(split).pattern
+    assert splitter(again.byte_level_split).pattern == splitter(split).pattern
 
 
 def test_merges_as_strings_are_read():
@@ -58,7 +60,7 @@ def test_merges_as_strings_are_read():
 
 
 def test_ranks_are_written_as_merges():
-    pipeline = Pipeline(model=BpeModel(tokens=PIPELINE.model.tokens, merges=None), split="cl100k")
+    pipeline = byte_level(BpeModel(tokens=PIPELINE.model.tokens, merges=None), "cl100k")
     model = to_schema(pipeline)["model"]
     assert model["ignore_merges"] is True
     assert model["merges"] == [["Ġ", "a"], ["a", "b"], ["ab", "c"]]
@@ -68,7 +70,7 @@ def test_ranks_are_written_as_merges():
 def test_normal_forms_in_a_sequence():
     steps = [{"type": "NFD"}, {"type": "NFKC"}]
     pipeline = from_schema(changed("normalizer", {"type": "Sequence", "normalizers": steps}))
-    assert pipeline.normal_forms == ("NFD", "NFKC")
+    assert pipeline.normalizers == (Form(name="NFD"), Form(name="NFKC"))
     assert to_schema(pipeline)["normalizer"] == {"type": "Sequence", "normalizers": steps}
     assert to_schema(from_schema(changed("normalizer", {"type": "NFC"})))["normalizer"] == {"type": "NFC"}
 

@@ -20,7 +20,7 @@ def test_the_pair_is_read(tmp_path, merges):
     pipeline = read_vocab_merges(*pair(tmp_path, VOCAB, merges.encode()))
     assert pipeline.model.merges == [(b" ", b"a")]
     assert (pipeline.model.tokens[b" a"], len(pipeline.model.tokens)) == (256, 257)
-    assert (pipeline.split, pipeline.special_tokens, pipeline.end_of_text) == (
+    assert (pipeline.byte_level_split, pipeline.special_tokens, pipeline.end_of_text) == (
         "gpt2",
         {"<|endoftext|>": 257},
         "<|endoftext|>",
@@ -31,8 +31,8 @@ def test_the_split_can_be_given(tmp_path):
     from textmill.ops.split import splitter
 
     files = pair(tmp_path, VOCAB, b"")
-    assert splitter(read_vocab_merges(*files, split="cl100k").split).name == "cl100k"
-    assert read_vocab_merges(*files, split=r"\d").split == r"\d"
+    assert splitter(read_vocab_merges(*files, split="cl100k").byte_level_split).name == "cl100k"
+    assert read_vocab_merges(*files, split=r"\d").byte_level_split == r"\d"
 
 
 @pytest.mark.parametrize(

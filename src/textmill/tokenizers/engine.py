@@ -9,13 +9,12 @@ from textmill.errors import DataError
 from textmill.ops.bpe import OUT_SLACK, BpeEncoder
 from textmill.ops.memory import PADDING, padded
 from textmill.ops.split import BLOCK_PIECES, splitter
-from textmill.tokenizers.pipeline import BpeModel, Buffer, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import Buffer, Pipeline
 
 MOST_BYTES = (1 << 31) - 1 - PADDING
 """The longest text: offsets inside a block are 32-bit numbers."""
 _OWN_TEXT_BYTES = 1 << 16
-_MOST_OWN_IDS = 1 << 22
-"""Room that a thread keeps for a block's ids: a block of long pieces must not hold four times its size for ever."""
 _ZEROS = bytes(PADDING)
 _NO_BYTE = "give valid UTF-8 text; if it is, use a vocabulary that has all the bytes"
 
@@ -48,15 +47,17 @@ class Workspace(threading.local):
     """
 
     def __init__(self, pipeline: Pipeline, encoder: BpeEncoder) -> None:
-        self.splitter = splitter(pipeline.split)
+        split = pipeline.byte_level_split
+        assert split is not None
+        assert isinstance(pipeline.model, BpeModel)
+        self.splitter = splitter(split)
         self.vocab_size = len(pipeline.token_bytes)
         self.lacks_bytes = any(bytes([byte]) not in pipeline.model.tokens for byte in range(256))
         self.encoder = encoder.clone()
         self.text = np.zeros(_OWN_TEXT_BYTES + PADDING, dtype=np.uint8)
         # the same memory: filling a slice of a view costs a third of what it costs in an array
         self._view = self.text.data
-        self.ends = np.empty(BLOCK_PIECES, dtype=np.int32)
-        self.ids = np.empty(_OWN_TEXT_BYTES + OUT_SLACK, dtype=np.int32)
+        self.flat = DocumentEncoder(self.splitter, self.encoder)
 
     def buffer(self, data: Buffer) -> np.ndarray:
         """The data as a padded buffer: the thread's own if it fits, good until the next call.
@@ -74,15 +75,14 @@ class Workspace(threading.local):
 
     def encode(self, buffer: np.ndarray, start: int, stop: int) -> list[np.ndarray]:
         """int32 ids of `buffer[start:stop]`, in blocks."""
-        blocks = []
-        for origin, ends in self.splitter.blocks(buffer, start, stop, self.ends):
-            most_ids = int(ends[-1]) + OUT_SLACK
-            ids = self.ids if most_ids <= len(self.ids) else np.empty(most_ids, dtype=np.int32)
-            if len(self.ids) < len(ids) <= _MOST_OWN_IDS:
-                self.ids = ids
-            count = self.encoder.encode_into(buffer, origin, ends, len(ends), ids)
-            blocks.append(self._checked(ids[:count]).copy())
-        return blocks
+        into = FlatIds(stop - start)
+        self.flat.encode_text(buffer, np.array([start, stop], dtype=np.int64), into)
+        return [self._checked(into.take())]
+
+    def encode_documents(self, documents: Sequence[Buffer], threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids of all documents, int64 offsets); see `flat.encode_documents`."""
+        ids, offsets = encode_documents(documents, self.pool, threads=threads)
+        return self._checked(ids), offsets
 
     def encode_with_ends(self, buffer: np.ndarray, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(int32 ids, int64 byte at which each token ends, in the buffer), a block at a time."""

@@ -5,13 +5,26 @@ text -> added tokens cut out -> normalised -> normalised added tokens cut out ->
 
 import dataclasses
 import functools
+import hashlib
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Literal, cast
+from typing import Any
 
 from textmill.errors import FormatError
 from textmill.tokenizers.byte_level import to_bytes, to_characters
+from textmill.tokenizers.models import BpeModel, Model, UnigramModel, tokens_of
+from textmill.tokenizers.steps import (
+    ByteLevel,
+    ByteLevelOffsets,
+    DecodeByteLevel,
+    Decoder,
+    Finish,
+    Normalizer,
+    Padding,
+    Pattern,
+    Split,
+    Truncation,
+)
 
 MOST_IDS = 1 << 24
 """An id this large is a damaged file: the tables are as long as the largest id."""
@@ -22,8 +35,8 @@ Part = tuple[int, int, int]
 TEXT = -1
 
 KNOWN_END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>")
-NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD")
-_Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+WHOLE = r"[\s\S]+"
+"""The pattern that does not split."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,79 +49,156 @@ class AddedToken:
     """Special tokens are found only on request: in untrusted text they are text."""
     normalized: bool = False
     """Looked for in the normalised text, after those that are looked for in the text as it is."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BpeModel:
-    """Byte-level BPE: a vocabulary and the order in which pairs merge."""
-
-    tokens: Mapping[bytes, int]
-    """Id of each token, special and added ones apart."""
-    merges: Sequence[tuple[bytes, bytes]] | None
-    """Pairs, the first to be merged first. None: tiktoken's rule, the pair whose union has the lowest id."""
-    whole_pieces: bool = False
-    """A piece that is a token is that token, whatever its merges would give (`ignore_merges`)."""
+    single_word: bool = False
+    """Found only where no word character stands beside it."""
+    lstrip: bool = False
+    """Takes the white space before it along."""
+    rstrip: bool = False
+    """Takes the white space after it along."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """All there is to know about a tokenizer."""
 
-    model: BpeModel
-    split: str
-    """A name in `textmill.ops.split.PATTERNS`, or a regular expression."""
+    model: Model
+    normalizers: tuple[Normalizer, ...] = ()
+    """In the order in which they are applied."""
+    splits: tuple[Split, ...] = ()
     added: tuple[AddedToken, ...] = ()
-    normal_forms: tuple[str, ...] = ()
-    """Of NFC, NFD, NFKC, NFKD, applied in this order."""
-    trim_offsets: bool = False
-    """Spans leave out a token's blanks at both ends."""
+    finish: tuple[Finish, ...] = ()
+    """What is done to the ids: a template around them, spans trimmed."""
+    decoders: tuple[Decoder, ...] = ()
+    truncation: Truncation | None = None
+    """Of `Tokenizer.batch`, where the caller says nothing else."""
+    padding: Padding | None = None
+    """Of `Tokenizer.batch`, where the caller says nothing else."""
     end_of_text: str | None = None
     """The special token that ends a text."""
 
     @functools.cached_property
-    def token_bytes(self) -> list[bytes | None]:
-        """The bytes of each id; None where the ids have a hole.
+    def strings(self) -> list[str | None]:
+        """The spelling of each id, as in the Hugging Face vocabulary; None where the ids have a hole.
 
         Raises:
             FormatError: two tokens share an id, an id is out of range, or an added token is named like another one.
         """
-        strings: dict[str, int] = {}
+        vocabulary = tokens_of(self.model)
+        contents: dict[str, int] = {}
         for token in self.added:
             # in files a token is known by its string, so that string must have one id
-            same = self.model.tokens.get(to_bytes(token.content) or b"", token.id)
-            if not token.id == same == strings.setdefault(token.content, token.id):
+            same = vocabulary.get(token.content, token.id)
+            if not token.id == same == contents.setdefault(token.content, token.id):
                 raise FormatError(f"the added token {token.content!r} with id {token.id} stands there with another id")
-        named = [*self.model.tokens.items(), *((token.content.encode(), token.id) for token in self.added)]
-        largest = max((id for _, id in named), default=-1)
-        if largest >= MOST_IDS or min((id for _, id in named), default=0) < 0:
-            wrong = largest if largest >= MOST_IDS else min(id for _, id in named)
+        pieces = self.model.pieces if isinstance(self.model, UnigramModel) else ()
+        # a piece that stands twice has two ids, of which `tokens_of` knows the first
+        named = [(piece, id) for id, (piece, _) in enumerate(pieces)] or list(vocabulary.items())
+        byte_level = isinstance(self.model, BpeModel)
+        largest = max((id for _, id in [*named, *contents.items()]), default=-1)
+        smallest = min((id for _, id in [*named, *contents.items()]), default=0)
+        if largest >= MOST_IDS or smallest < 0:
+            wrong = largest if largest >= MOST_IDS else smallest
             raise FormatError(f"ids must be from 0 to {MOST_IDS - 1}, the vocabulary has {wrong}")
-        table: list[bytes | None] = [None] * (largest + 1)
-        for content, id in named:
-            if table[id] not in (None, content):
-                raise FormatError(f"the tokens {table[id]!r} and {content!r} have the same id {id}")
+        table: list[str | None] = [None] * (largest + 1)
+        for string, id in named:
+            if table[id] not in (None, string):
+                first, second = (to_bytes(str(table[id])), to_bytes(string)) if byte_level else (table[id], string)
+                raise FormatError(f"the tokens {first!r} and {second!r} have the same id {id}")
+            table[id] = string
+        for content, id in contents.items():
+            # the model's token with this id, if there is one, stands for the same text
+            if table[id] not in (None, to_characters(content.encode()) if byte_level else content):
+                first, second = (to_bytes(str(table[id])), content.encode()) if byte_level else (table[id], content)
+                raise FormatError(f"the tokens {first!r} and {second!r} have the same id {id}")
             table[id] = content
+        return table
+
+    @functools.cached_property
+    def token_bytes(self) -> list[bytes | None]:
+        """Of a byte-level tokenizer, the bytes of each id; None where the ids have a hole.
+
+        Raises:
+            FormatError: as `strings` does.
+        """
+        assert isinstance(self.model, BpeModel)
+        table: list[bytes | None] = [None] * len(self.strings)
+        for token, id in self.model.tokens.items():
+            table[id] = token
+        for added in self.added:
+            table[added.id] = added.content.encode()
         return table
 
     @functools.cached_property
     def ids(self) -> dict[str, int]:
         """Id of each token by its string, as in the Hugging Face vocabulary: byte-level, added tokens as they are."""
-        named = {to_characters(token): id for token, id in self.model.tokens.items()}
-        return named | {token.content: token.id for token in self.added}
+        return {**tokens_of(self.model), **{token.content: token.id for token in self.added}}
 
     @property
     def special_tokens(self) -> dict[str, int]:
         return {token.content: token.id for token in self.added if token.special}
+
+    @property
+    def byte_level_split(self) -> str | None:
+        """The splitting pattern of a byte-level tokenizer that has one pattern alone: a name or a regular expression.
+
+        None: it is not byte-level, or its splitting is more than a pattern.
+        """
+        if isinstance(self.model, BpeModel):
+            match self.splits:
+                case (ByteLevel(add_prefix_space=False, use_regex=use_regex),):
+                    return "gpt2" if use_regex else WHOLE
+                case (Pattern() as step, ByteLevel(add_prefix_space=False, use_regex=False)):
+                    return step.pattern if step == Pattern(pattern=step.pattern) else None
+        return None
+
+    @property
+    def trim_offsets(self) -> bool:
+        """Whether spans leave out a token's blanks at both ends."""
+        return any(step.trim_offsets for step in self.finish)
 
     def find_end_of_text(self) -> "Pipeline":
         """The same with `end_of_text` set, if it was not and a special token has one of the customary names."""
         known = [name for name in KNOWN_END_OF_TEXT if name in self.special_tokens]
         return dataclasses.replace(self, end_of_text=known[0]) if known and self.end_of_text is None else self
 
-    def normalized(self, text: str) -> str:
-        for form in self.normal_forms:
-            text = unicodedata.normalize(cast(_Form, form), text)
-        return text
+
+def byte_level(
+    model: BpeModel,
+    split: str,
+    *,
+    added: tuple[AddedToken, ...] = (),
+    trim_offsets: bool = False,
+    end_of_text: str | None = None,
+) -> Pipeline:
+    """A byte-level tokenizer whose pieces come from one pattern: a name or a regular expression."""
+    marker = ByteLevel(use_regex=False)
+    return Pipeline(
+        model=model,
+        splits=(ByteLevel(),) if split == "gpt2" else (Pattern(pattern=split), marker),
+        added=added,
+        finish=(ByteLevelOffsets(trim_offsets=trim_offsets, add_prefix_space=False),),
+        decoders=(DecodeByteLevel(),),
+        end_of_text=end_of_text,
+    )
+
+
+def fingerprint(pipeline: Pipeline) -> str:
+    """A SHA-256, equal for pipelines whose parts are all equal, however they are spelled."""
+    from textmill.ops.split import splitter
+
+    def canonical(value: Any) -> Any:
+        # mappings by id: the order in which a file lists its tokens means nothing
+        if isinstance(value, Mapping):
+            return sorted(value.items(), key=lambda item: (str(item[1]), str(item[0])))
+        if isinstance(value, Pattern) and value.is_regex:
+            # the same pattern may go by its name or be written out in several ways
+            value = dataclasses.replace(value, pattern=splitter(value.pattern).name or value.pattern)
+        if dataclasses.is_dataclass(value):
+            fields = [(field.name, canonical(getattr(value, field.name))) for field in dataclasses.fields(value)]
+            return [type(value).__name__, fields]
+        return [canonical(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return hashlib.sha256(repr(canonical(pipeline)).encode()).hexdigest()
 
 
 class AddedTokenFinder:

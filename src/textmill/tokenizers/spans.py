@@ -1,35 +1,14 @@
 """Where in the text each token came from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import AnyStr
 
 import numpy as np
-
-from textmill.tokenizers.engine import Workspace
-from textmill.tokenizers.pipeline import TEXT, Part
 
 # the white space of Unicode, and the character by which a byte-level string names a blank
 _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000Ġ" + "".join(map(chr, range(0x2000, 0x200B)))
 # surrogates, without their low ten bits
 _HIGH, _LOW = 0x36, 0x37
-
-
-def byte_spans(workspace: Workspace, data: bytes, parts: Sequence[Part]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(int32 ids, int64 first byte, int64 byte after the last) of each token of the parts; they tile the data."""
-    buffer = workspace.buffer(data)
-    ids: list[np.ndarray] = [np.empty(0, dtype=np.int32)]
-    ends: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
-    for start, stop, id in parts:
-        if id == TEXT:
-            for block_ids, block_ends in workspace.encode_with_ends(buffer, start, stop):
-                ids.append(block_ids)
-                ends.append(block_ends)
-        else:
-            ids.append(np.array([id], dtype=np.int32))
-            ends.append(np.array([stop], dtype=np.int64))
-    all_ends = np.concatenate(ends)
-    starts = np.concatenate([np.zeros(1, dtype=np.int64), all_ends[:-1]])[: len(all_ends)]
-    return np.concatenate(ids), starts, all_ends
 
 
 def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int]]:
@@ -41,7 +20,9 @@ def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tup
     if not data.isascii():
         # entry i is the number of characters that begin at byte i or before it
         begun = np.cumsum((np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80)
-        starts, ends = begun[starts] - 1, begun[ends - 1]
+        empty = starts == ends
+        starts, ends = begun[np.minimum(starts, len(begun) - 1)] - 1, begun[ends - 1]
+        ends = np.where(empty, starts, ends)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 

@@ -9,7 +9,8 @@ import itertools
 from pathlib import Path
 
 from textmill.errors import ConfigError, FormatError
-from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import AddedToken, Pipeline, byte_level
 
 _END = "<|endoftext|>"
 _MIDDLES = ("<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>")
@@ -78,9 +79,9 @@ def read_tiktoken(path: Path, *, split: str | None = None, special_tokens: dict[
         )
     if special_tokens is None:
         special_tokens = SPECIAL_TOKENS.get(name, {})
-    pipeline = Pipeline(
-        model=BpeModel(tokens=read_ranks(path), merges=None),
-        split=split or SPLITS[name],
+    pipeline = byte_level(
+        BpeModel(tokens=read_ranks(path), merges=None),
+        split or SPLITS[name],
         added=tuple(AddedToken(content=content, id=id) for content, id in special_tokens.items()),
     )
     return pipeline.find_end_of_text()

@@ -1,8 +1,6 @@
 """`Tokenizer`: text to ids and back."""
 
-import dataclasses
 import functools
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,14 +8,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from textmill.errors import DataError, NotSupportedError
+from textmill.errors import DataError
 from textmill.ops.bpe import TokenBytes
-from textmill.ops.split import splitter
 from textmill.tokenizers import files, spans
-from textmill.tokenizers.byte_level import to_characters
-from textmill.tokenizers.engine import Workspace, bpe_encoder
-from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Buffer, Part, Pipeline, utf8
+from textmill.tokenizers.decoding import Decoder, Stream
+from textmill.tokenizers.engines import Place, Spans, engine_of, joined_spans
+from textmill.tokenizers.models import BpeModel, CharacterBpeModel, Kind, UnigramModel
+from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline, fingerprint, utf8
 from textmill.tokenizers.spec import TokenizerSpec
+from textmill.tokenizers.steps import DecodeByteLevel
 from textmill.tokenizers.streaming import StreamDecoder
 
 
@@ -33,34 +32,24 @@ class Tokenizer:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self._token_bytes = pipeline.token_bytes
-        self._decoder = TokenBytes(self._token_bytes)
-        self._workspace = Workspace(pipeline, bpe_encoder(pipeline.model, len(self._token_bytes)))
-        plain = [token for token in pipeline.added if not token.special]
-        # [allow_special]: the tokens looked for before and after normalisation; None if there are none
-        self._finders = [self._finders_of(pipeline, plain), self._finders_of(pipeline, pipeline.added)]
-
-    @staticmethod
-    def _finders_of(
-        pipeline: Pipeline, tokens: Sequence[AddedToken]
-    ) -> tuple[AddedTokenFinder, AddedTokenFinder] | None:
-        if not tokens and not pipeline.normal_forms:
-            return None
-        before = [token for token in tokens if not token.normalized]
-        contents = {token: pipeline.normalized(token.content) for token in tokens if token.normalized}
-        after = [dataclasses.replace(token, content=content) for token, content in contents.items()]
-        return AddedTokenFinder(before), AddedTokenFinder(after)
+        self._decoder = _decoder_of(pipeline)
+        self._engine = engine_of(pipeline)
+        raw = [token for token in pipeline.added if not token.normalized]
+        plain = [token for token in raw if not token.special]
+        # [allow_special]: the tokens looked for before normalisation; None if there are none
+        self._finders = [AddedTokenFinder(tokens) if tokens else None for tokens in (plain, raw)]
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Pipeline]]:
         return type(self), (self.pipeline,)
 
     def __repr__(self) -> str:
-        return f"Tokenizer(vocab_size={self.vocab_size}, split={self.pipeline.split!r})"
+        model = type(self.pipeline.model).__name__.removesuffix("Model")
+        return f"Tokenizer({model}, vocab_size={self.vocab_size})"
 
     @property
     def vocab_size(self) -> int:
         """One more than the largest id: the rows that a model's embedding needs."""
-        return len(self._token_bytes)
+        return len(self.pipeline.strings)
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -77,27 +66,28 @@ class Tokenizer:
         return self.pipeline.ids.get(token) if isinstance(token, str) else self._ids_of_bytes.get(token)
 
     def id_to_bytes(self, id: int) -> bytes:
-        """The bytes that the id stands for.
+        """The bytes that the id stands for inside a text: of "▁the" those of " the".
 
         Raises:
             DataError: there is no such id.
         """
-        token = self._token_bytes[id] if 0 <= id < len(self._token_bytes) else None
-        if token is None:
+        if not 0 <= id < self.vocab_size or self.pipeline.strings[id] is None:
             raise DataError(
                 f"there is no token with the id {id}, the ids are 0 to {self.vocab_size - 1}",
                 fix="use the tokenizer that gave the ids",
             )
-        return token
+        if isinstance(self._decoder, TokenBytes):
+            return self.pipeline.token_bytes[id] or b""
+        return self._decoder.known(id)
 
     def id_to_token(self, id: int) -> str:
-        """The id's string in the vocabulary: byte-level characters, or an added token as it is.
+        """The id's string in the vocabulary: for example "Ġthe", "##ing", "▁the", or an added token as it is.
 
         Raises:
             DataError: there is no such id.
         """
-        token = self.id_to_bytes(id)
-        return self._added_strings.get(id) or to_characters(token)
+        self.id_to_bytes(id)
+        return str(self.pipeline.strings[id])
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """The ids of the text."""
@@ -132,15 +122,10 @@ class Tokenizer:
         """(ids, spans): span i holds the characters of which token i has at least one byte.
 
         Neighbours overlap by a character where a token ends inside one. These are the offsets of `tokenizers`.
-
-        Raises:
-            NotSupportedError: the tokenizer normalises, and the text is not in its normal form.
+        They are characters of the text as it was given, also where it was normalised.
         """
         data = utf8(text)
-        normal, parts = self._parts(data, allow_special)
-        if normal != data:
-            raise NotSupportedError("spans of a text that normalisation changes", fix="normalise the text first")
-        ids, starts, ends = spans.byte_spans(self._workspace, data, parts)
+        ids, starts, ends = self._encode_with_spans(data, allow_special)
         if self.pipeline.trim_offsets:
             found = spans.trimmed(data, ids, starts, ends, self._added_strings)
         else:
@@ -156,22 +141,23 @@ class Tokenizer:
         if skip_special:
             special = set(self.special_tokens.values())
             ids = [id for id in ids if id not in special]
-        return self.decode_bytes(ids).decode("utf-8", "replace")
+        if isinstance(self._decoder, TokenBytes):
+            return self.decode_bytes(ids).decode("utf-8", "replace")
+        return self._decoder.decode(_whole_numbers(ids))
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
-        """The bytes of the ids: exactly what was encoded.
+        """The bytes of the ids: with byte-level BPE exactly what was encoded.
 
         Raises:
             DataError: an id is not in the vocabulary.
         """
-        array = np.asarray(ids)
-        if array.size and array.dtype.kind not in "iu":
-            raise DataError(f"ids must be whole numbers of 64 bits, got {array.dtype}", fix="give token ids")
-        return self._decoder.decode(array.astype(np.int64, copy=False).ravel())
+        if isinstance(self._decoder, TokenBytes):
+            return self._decoder.decode(_whole_numbers(ids))
+        return self._decoder.decode_bytes(_whole_numbers(ids))
 
-    def stream(self) -> StreamDecoder:
+    def stream(self) -> StreamDecoder | Stream:
         """A decoder that takes ids one at a time."""
-        return StreamDecoder(self.id_to_bytes)
+        return StreamDecoder(self.id_to_bytes) if isinstance(self._decoder, TokenBytes) else self._decoder.stream()
 
     def fingerprint(self) -> str:
         """A SHA-256, equal for tokenizers that give equal ids because all their parts are equal."""
@@ -236,64 +222,60 @@ class Tokenizer:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        pipeline, model = self.pipeline, self.pipeline.model
-        by_id = sorted(model.tokens.items(), key=lambda token: token[1])
-        merges = None if model.merges is None else [(left, right) for left, right in model.merges]
-        # the same pattern may go by its name or be written out in several ways
-        split = splitter(pipeline.split).name or pipeline.split
-        rest = (split, pipeline.added, pipeline.normal_forms, pipeline.trim_offsets, pipeline.end_of_text)
-        return hashlib.sha256(repr((by_id, merges, model.whole_pieces, rest)).encode()).hexdigest()
+        return fingerprint(self.pipeline)
 
     @functools.cached_property
     def _ids_of_bytes(self) -> dict[bytes, int]:
-        return {token: id for id, token in enumerate(self._token_bytes) if token is not None}
+        known = (id for id, token in enumerate(self.pipeline.strings) if token is not None)
+        return {self.id_to_bytes(id): id for id in known}
 
     @functools.cached_property
     def _added_strings(self) -> dict[int, str]:
         return {token.id: token.content for token in self.pipeline.added}
 
     def _encode(self, data: Buffer, allow_special: bool) -> np.ndarray:
-        workspace = self._workspace
-        if self._finders[allow_special] is None:
-            buffer = workspace.buffer(data)
-            return _joined(workspace.encode(buffer, 0, len(data)))
-        data, parts = self._parts(data, allow_special)
-        buffer = workspace.buffer(data)
-        arrays = []
-        for start, stop, id in parts:
+        finder = self._finders[allow_special]
+        if finder is None:
+            return _joined(self._engine.encode(data, Place(True, allow_special)))
+        blocks = []
+        for start, stop, id in finder.cut(data, 0, len(data)):
             if id == TEXT:
-                arrays += workspace.encode(buffer, start, stop)
+                blocks += self._engine.encode(data[start:stop], Place(start == 0, allow_special))
             else:
-                arrays.append(np.array([id], dtype=np.int32))
-        return _joined(arrays)
+                blocks.append(np.array([id], dtype=np.int32))
+        return _joined(blocks)
 
-    def _parts(self, data: Buffer, allow_special: bool) -> tuple[Buffer, list[Part]]:
-        """(the data normalised, its parts)."""
-        finders = self._finders[allow_special]
-        if finders is None:
-            return data, [(0, len(data), TEXT)] if data else []
-        before, after = finders
-        parts = before.cut(data, 0, len(data))
-        if self.pipeline.normal_forms:
-            data, parts = self._normalized(data, parts)
-        found: list[Part] = []
-        for part in parts:
-            found += after.cut(data, part[0], part[1]) if part[2] == TEXT else [part]
-        return data, found
+    def _encode_with_spans(self, data: Buffer, allow_special: bool) -> Spans:
+        finder = self._finders[allow_special]
+        if finder is None:
+            return self._engine.encode_with_spans(data, Place(True, allow_special))
+        rows = []
+        for start, stop, id in finder.cut(data, 0, len(data)):
+            if id == TEXT:
+                ids, starts, ends = self._engine.encode_with_spans(data[start:stop], Place(start == 0, allow_special))
+                rows.append((ids, starts + start, ends + start))
+            else:
+                rows.append((np.array([id], dtype=np.int32), np.array([start]), np.array([stop])))
+        return joined_spans(rows)
 
-    def _normalized(self, data: Buffer, parts: list[Part]) -> tuple[Buffer, list[Part]]:
-        pieces: list[bytes] = []
-        moved: list[Part] = []
-        at = 0
-        for start, stop, id in parts:
-            piece = bytes(data[start:stop])
-            if id == TEXT and not piece.isascii():
-                text = self.pipeline.normalized(piece.decode("utf-8", "surrogateescape"))
-                piece = text.encode("utf-8", "surrogateescape")
-            pieces.append(piece)
-            moved.append((at, at + len(piece), id))
-            at += len(piece)
-        return b"".join(pieces), moved
+
+def _decoder_of(pipeline: Pipeline) -> TokenBytes | Decoder:
+    if isinstance(pipeline.model, BpeModel) and pipeline.decoders == (DecodeByteLevel(),):
+        return TokenBytes(pipeline.token_bytes)
+    kinds: dict[int, Kind] = {}
+    if isinstance(pipeline.model, UnigramModel):
+        kinds = dict(pipeline.model.kinds)
+    elif isinstance(pipeline.model, CharacterBpeModel):
+        kinds = {pipeline.model.tokens[token]: kind for token, kind in pipeline.model.kinds.items()}
+    added = {token.id: token.content for token in pipeline.added}
+    return Decoder(pipeline.strings, pipeline.decoders, added=added, kinds=kinds)
+
+
+def _whole_numbers(ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    array = np.asarray(ids)
+    if array.size and array.dtype.kind not in "iu":
+        raise DataError(f"ids must be whole numbers of 64 bits, got {array.dtype}", fix="give token ids")
+    return array.astype(np.int64, copy=False).ravel()
 
 
 def _flat(data: Buffer) -> Buffer:

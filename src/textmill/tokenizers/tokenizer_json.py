@@ -4,6 +4,7 @@ What a file asks for and textmill does not do raises `NotSupportedError` naming 
 the ids that `tokenizers` gives, special tokens in the text apart.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +12,9 @@ from typing import Any, TypeVar
 from textmill.errors import FormatError, NotSupportedError
 from textmill.files import read_json
 from textmill.tokenizers.byte_level import to_bytes, to_characters
-from textmill.tokenizers.pipeline import NORMAL_FORMS, AddedToken, BpeModel, Pipeline
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.pipeline import WHOLE, AddedToken, Pipeline, byte_level
+from textmill.tokenizers.steps import Form, Normalizer
 from textmill.tokenizers.tiktoken_format import merges_of_ranks
 
 T = TypeVar("T")
@@ -53,14 +56,14 @@ def from_schema(value: Any, where: str = "tokenizer.json") -> Pipeline:
     added = tuple(sorted(entries, key=lambda token: token.id))
     split = _split(value.get("pre_tokenizer"), where)
     _expect_byte_level(value.get("decoder"), where, "decoder")
-    pipeline = Pipeline(
-        model=_model(_typed(value, "model", dict, where), entries, where),
-        split=split,
+    pipeline = byte_level(
+        _model(_typed(value, "model", dict, where), entries, where),
+        split,
         added=added,
-        normal_forms=_normal_forms(value.get("normalizer"), where),
         trim_offsets=_trim_offsets(value.get("post_processor"), where),
     )
-    assert len(pipeline.token_bytes) > 0
+    pipeline = dataclasses.replace(pipeline, normalizers=_normalizers(value.get("normalizer"), where))
+    assert len(pipeline.strings) > 0
     return pipeline.find_end_of_text()
 
 
@@ -70,15 +73,17 @@ def to_schema(pipeline: Pipeline) -> dict[str, Any]:
     Special tokens are in the model's vocabulary as well, so that their ids stay where they are. A tiktoken vocabulary
     becomes a merge list and `ignore_merges`.
     """
-    model = pipeline.model
+    model, split = pipeline.model, pipeline.byte_level_split
+    assert isinstance(model, BpeModel)
+    assert split is not None
     merges = merges_of_ranks(dict(model.tokens)) if model.merges is None else model.merges
     return {
         "version": _VERSION,
         "truncation": None,
         "padding": None,
         "added_tokens": [_added_token_schema(token) for token in pipeline.added],
-        "normalizer": _normalizer_schema(pipeline.normal_forms),
-        "pre_tokenizer": _split_schema(pipeline.split),
+        "normalizer": _normalizer_schema(pipeline.normalizers),
+        "pre_tokenizer": _split_schema(split),
         "post_processor": _BYTE_LEVEL | {"trim_offsets": pipeline.trim_offsets},
         "decoder": _BYTE_LEVEL,
         "model": {
@@ -195,7 +200,7 @@ def _split(part: Any, where: str) -> str:
         raise _not_supported(where, "pre_tokenizer.add_prefix_space", "true")
     byte_level_splits = steps[-1].get("use_regex", True)
     if len(steps) == 1:
-        return "gpt2" if byte_level_splits else r"[\s\S]+"
+        return "gpt2" if byte_level_splits else WHOLE
     if len(steps) > 2 or byte_level_splits or steps[0].get("type") != "Split":
         kinds = ", ".join(str(step.get("type")) for step in steps)
         raise _not_supported(where, "pre_tokenizer", f"the sequence {kinds}")
@@ -219,16 +224,17 @@ def _split_schema(split: str) -> dict[str, Any]:
     return {"type": "Sequence", "pretokenizers": [isolated, _BYTE_LEVEL | {"use_regex": False}]}
 
 
-def _normal_forms(part: Any, where: str) -> tuple[str, ...]:
+def _normalizers(part: Any, where: str) -> tuple[Normalizer, ...]:
     kinds = tuple(str(step.get("type")) for step in _steps(part, "normalizers", where, "normalizer"))
     for kind in kinds:
-        if kind not in NORMAL_FORMS:
+        if kind not in ("NFC", "NFD", "NFKC", "NFKD"):
             raise _not_supported(where, "normalizer", kind)
-    return kinds
+    return tuple(Form(name=kind) for kind in kinds)  # type: ignore[arg-type]
 
 
-def _normalizer_schema(forms: Sequence[str]) -> dict[str, Any] | None:
-    steps = [{"type": form} for form in forms]
+def _normalizer_schema(forms: Sequence[Normalizer]) -> dict[str, Any] | None:
+    steps = [{"type": form.name} for form in forms if isinstance(form, Form)]
+    assert len(steps) == len(forms)
     if len(steps) < 2:
         return steps[0] if steps else None
     return {"type": "Sequence", "normalizers": steps}

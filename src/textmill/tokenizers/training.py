@@ -1,19 +1,33 @@
-"""Training: texts -> counted pieces -> merges -> the tokenizer's parts."""
+"""Training: texts -> counted pieces -> a vocabulary -> the tokenizer's parts."""
 
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from textmill.config import from_json
 from textmill.errors import ConfigError, DataError
-from textmill.ops.bpe import PieceCounter, train_merges
-from textmill.ops.memory import padded
-from textmill.ops.split import BLOCK_PIECES, splitter
+from textmill.ops.bpe import Merges, PieceCounts, train_merges
 from textmill.tokenizers.byte_level import BYTES_IN_ORDER, to_bytes
-from textmill.tokenizers.engine import check_size
-from textmill.tokenizers.pipeline import AddedToken, BpeModel, Pipeline, utf8
-from textmill.tokenizers.spec import NUM_BYTES, TokenizerSpec
+from textmill.tokenizers.counting import count_pieces
+from textmill.tokenizers.fronts import counting_front, front_of
+from textmill.tokenizers.models import (
+    BpeModel,
+    CharacterBpeModel,
+    Kind,
+    Model,
+    UnigramModel,
+    WordPieceModel,
+    WordsModel,
+)
+from textmill.tokenizers.pipeline import AddedToken, Pipeline
+from textmill.tokenizers.spec import NUM_BYTES, TokenizerSpec, unknown_of
+from textmill.tokenizers.vocab_txt import bert_template
+
+Progress = Callable[[int, int], None]
+
+_BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(NUM_BYTES))
 
 
 def resolve(spec: TokenizerSpec | None, settings: Mapping[str, Any]) -> TokenizerSpec:
@@ -32,19 +46,55 @@ def resolve(spec: TokenizerSpec | None, settings: Mapping[str, Any]) -> Tokenize
 
 
 def train(
-    texts: Iterable[str | bytes], spec: TokenizerSpec, progress: Callable[[int, int], None] | None = None
+    texts: Iterable[str | bytes], spec: TokenizerSpec, progress: Progress | None = None, *, threads: int = 1
 ) -> Pipeline:
     """The parts of a tokenizer trained on the texts.
 
-    Ids are in the order of `tokenizers`: special tokens, the bytes by their byte-level character, merges.
+    Ids are in the order of `tokenizers`: special tokens, the alphabet, what was learned.
 
     Raises:
-        ConfigError: a special token is a word of the text.
+        ConfigError: a special token is a word of the text, or settings that exclude one another.
         DataError: no text, too little for the vocabulary, or 2 GiB or more in one text.
     """
-    counts = count(texts, spec.split).counts()
+    return train_on_counts(count_pieces(texts, counting_front(spec), threads=threads), spec, progress, threads=threads)
+
+
+def train_on_counts(
+    counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None = None, *, threads: int = 1
+) -> Pipeline:
+    """The parts of a tokenizer trained on pieces that were counted before; see `train`."""
     if len(counts) == 0:
         raise DataError("there is no text to train a tokenizer on", fix="give at least one text that is not empty")
+    front = front_of(spec)
+    makers: dict[str, Callable[[PieceCounts, TokenizerSpec, Progress | None, int], Model]] = {
+        "bpe": _byte_level,
+        "characters": _characters,
+        "end_of_word": _characters,
+        "wordpiece": _wordpiece,
+        "unigram": _unigram,
+        "words": _words,
+        "chars": _words,
+    }
+    model = makers[spec.family](counts, spec, progress, threads)
+    pipeline = dataclasses.replace(front, model=model, added=_added(spec))
+    size = len(pipeline.strings)
+    if size < spec.vocab_size and not spec.allow_fewer:
+        raise DataError(
+            f"the text gives a vocabulary of at most {size}, {spec.vocab_size} was asked for",
+            fix=f"use --vocab-size {size} or less, give more text, or allow fewer",
+        )
+    if spec.algorithm == "wordpiece" and {"[CLS]", "[SEP]"} <= set(spec.specials):
+        pipeline = dataclasses.replace(pipeline, finish=(bert_template(pipeline.ids),))
+    if spec.byte_level:
+        return dataclasses.replace(pipeline, end_of_text=spec.specials[0] if spec.specials else None)
+    return pipeline.find_end_of_text()
+
+
+def _added(spec: TokenizerSpec) -> tuple[AddedToken, ...]:
+    return tuple(AddedToken(content=content, id=id) for id, content in enumerate(spec.specials))
+
+
+def _byte_level(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int) -> BpeModel:
     merges = train_merges(
         counts,
         spec.num_merges,
@@ -52,42 +102,159 @@ def train(
         max_token_length=spec.max_token_length,
         progress=progress,
     )
-    num_special = len(spec.special_tokens)
+    return byte_level_model(merges, spec.specials)
+
+
+def byte_level_model(merges: Merges, specials: Sequence[str]) -> BpeModel:
+    """Special tokens, the bytes by their byte-level character, merges.
+
+    Raises:
+        ConfigError: a special token is a word of the text.
+    """
+    num_special = len(specials)
     tokens = {bytes([byte]): num_special + index for index, byte in enumerate(BYTES_IN_ORDER)}
     strings = merges.token_bytes()
     for token in strings[NUM_BYTES:]:
         tokens.setdefault(token, num_special + len(tokens))
-    for content in spec.special_tokens:
+    for content in specials:
         # as bytes, or as the string by which a vocabulary file names those bytes
         if content.encode() in tokens or to_bytes(content) in tokens:
             raise ConfigError(
                 f"the special token {content!r} is also a word of the text", fix="choose a name that no text has"
             )
-    size = num_special + len(tokens)
-    if size < spec.vocab_size and not spec.allow_fewer:
-        raise DataError(
-            f"the text gives a vocabulary of at most {size}, {spec.vocab_size} was asked for",
-            fix=f"use --vocab-size {size} or less, give more text, or allow fewer",
+    return BpeModel(tokens=tokens, merges=[(strings[left], strings[right]) for left, right in merges.pairs.tolist()])
+
+
+def _characters(
+    counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int
+) -> CharacterBpeModel:
+    from textmill.ops.bpe.train_characters import train_character_merges
+
+    reserved = (*spec.specials, *_BYTE_TOKENS) if spec.has_byte_tokens else spec.specials
+    found = train_character_merges(
+        counts,
+        spec.vocab_size,
+        _alphabet(spec, reserved, suffix=spec.end_of_word),
+        min_frequency=spec.min_frequency,
+        max_token_length=spec.max_token_length,
+        progress=progress,
+    )
+    tokens = {token: id for id, token in enumerate(found.vocabulary)}
+    if spec.family == "end_of_word" or spec.splitter != "metaspace":
+        return CharacterBpeModel(
+            tokens=tokens,
+            merges=found.merges,
+            unknown=unknown_of(spec.specials),
+            byte_fallback=spec.has_byte_tokens,
+            suffix=spec.end_of_word,
         )
-    pairs = [(strings[left], strings[right]) for left, right in merges.pairs.tolist()]
-    added = tuple(AddedToken(content=content, id=id) for id, content in enumerate(spec.special_tokens))
-    return Pipeline(
-        model=BpeModel(tokens=tokens, merges=pairs),
-        split=spec.split,
-        added=added,
-        end_of_text=spec.special_tokens[0] if spec.special_tokens else None,
+    kinds = special_kinds(spec)
+    scores = {token: 0.0 if token in kinds else -float(id) for token, id in tokens.items()}
+    return CharacterBpeModel(
+        tokens=tokens,
+        merges=None,
+        scores=scores,
+        kinds=kinds,
+        unknown=unknown_of(spec.specials),
+        fuse_unknown=True,
+        byte_fallback=spec.has_byte_tokens,
     )
 
 
-def count(texts: Iterable[str | bytes], split: str) -> PieceCounter:
-    """How often each piece stands in the texts. Memory is proportional to the pieces that differ."""
-    cut = splitter(split)
-    counter = PieceCounter()
-    ends = np.empty(BLOCK_PIECES, dtype=np.int32)
-    for text in texts:
-        data = utf8(text) if isinstance(text, str) else text
-        check_size(data)
-        buffer = padded(data)
-        for origin, block in cut.blocks(buffer, 0, len(data), ends):
-            counter.add(buffer, origin, block, len(block))
-    return counter
+def special_kinds(spec: TokenizerSpec) -> dict[str, Kind]:
+    """sentencepiece's kinds of the special tokens and byte tokens."""
+    unknown = unknown_of(spec.specials)
+    kinds: dict[str, Kind] = {token: "unknown" if token == unknown else "control" for token in spec.specials}
+    return kinds | dict.fromkeys(_BYTE_TOKENS if spec.has_byte_tokens else (), "byte")
+
+
+def _wordpiece(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int) -> WordPieceModel:
+    from textmill.ops.wordpiece import train as trainers
+
+    trainer = trainers.train_wordpiece
+    if spec.score == "likelihood":
+        trainer = trainers.train_wordpiece_by_likelihood
+    found = trainer(
+        counts,
+        spec.vocab_size,
+        _alphabet(spec, spec.specials, prefix="##"),
+        min_frequency=max(spec.min_frequency, 2) if spec.score == "likelihood" else spec.min_frequency,
+        max_token_length=spec.max_token_length,
+        progress=progress,
+    )
+    unknown = unknown_of(spec.specials)
+    if unknown is None:
+        raise ConfigError(
+            f"a wordpiece vocabulary needs an unknown token, the special tokens are {spec.specials}", fix="add [UNK]"
+        )
+    return WordPieceModel(tokens={token: id for id, token in enumerate(found.vocabulary)}, unknown=unknown)
+
+
+def _alphabet(spec: TokenizerSpec, reserved: tuple[str, ...], *, prefix: str = "", suffix: str = "") -> Any:
+    from textmill.ops.bpe.alphabet import Alphabet
+
+    return Alphabet(
+        prefix=prefix,
+        suffix=suffix,
+        reserved=reserved,
+        initial=spec.initial_alphabet,
+        limit=spec.limit_alphabet,
+        coverage=spec.coverage,
+    )
+
+
+def _unigram(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, threads: int) -> UnigramModel:
+    from textmill.ops.bpe.alphabet import kept_characters
+    from textmill.ops.unigram.piece_rules import PieceRules
+    from textmill.ops.unigram.train import train_unigram
+
+    alphabet = _alphabet(spec, ())
+    totals = character_totals(counts)
+    left_out, cutting = kept_characters(totals, alphabet)
+    required = sorted({*totals, *spec.initial_alphabet} - left_out - cutting)
+    reserved = (*spec.specials, *_BYTE_TOKENS) if spec.has_byte_tokens else spec.specials
+    pieces = train_unigram(
+        counts,
+        spec.vocab_size - len(reserved),
+        required_characters=required,
+        max_piece_length=spec.max_token_length or 16,
+        threads=threads,
+        progress=progress,
+        piece_rules=PieceRules(split_digits=spec.digits == "single"),
+    )
+    kinds = special_kinds(spec)
+    known: list[tuple[str, float]] = [*((token, 0.0) for token in reserved), *pieces]
+    unknown = unknown_of(spec.specials)
+    return UnigramModel(
+        pieces=known,
+        unknown=None if unknown is None else spec.specials.index(unknown),
+        byte_fallback=spec.has_byte_tokens,
+        kinds={id: kinds[token] for id, token in enumerate(reserved)},
+        precision="float32" if spec.splitter == "metaspace" else "float64",
+    )
+
+
+def _words(counts: PieceCounts, spec: TokenizerSpec, _progress: Progress | None, _threads: int) -> WordsModel:
+    by_count = sorted(
+        (-count, piece.decode("utf-8", "replace"))
+        for piece, count in counts.to_mapping().items()
+        if count >= spec.min_frequency
+    )
+    words = dict.fromkeys([*spec.specials, *spec.initial_alphabet, *(word for _, word in by_count)])
+    most = len(spec.specials) + len(spec.initial_alphabet) + spec.limit_alphabet if spec.limit_alphabet else None
+    kept = list(words)[: min(spec.vocab_size, most or spec.vocab_size)]
+    return WordsModel(tokens={word: id for id, word in enumerate(kept)}, unknown=unknown_of(spec.specials))
+
+
+def character_totals(counts: PieceCounts) -> dict[str, int]:
+    """How often each character stands in the text that was counted."""
+    from textmill.ops.bpe import cpu_alphabet as kernels
+
+    totals, forms = np.zeros(kernels.NUM_CODES, np.int64), np.zeros(kernels.NUM_CODES, np.uint8)
+    bad = int(kernels.count_characters(counts.arena, counts.offsets, counts.counts, totals, forms))
+    if bad >= 0:
+        raise DataError(
+            f"training on characters needs UTF-8, got the piece {counts.piece(bad)[:40]!r}",
+            fix="decode the text with errors='replace' first, or train on bytes",
+        )
+    return {chr(code): int(totals[code]) for code in np.flatnonzero(totals).tolist()}

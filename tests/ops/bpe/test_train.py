@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, trainers
 
 from textmill.errors import ConfigError
 from textmill.ops.bpe import HF_BYTE_ORDER, PieceCounts, reference, train_merges
-from textmill.ops.bpe import train as train_module
+from textmill.ops.bpe import trainer as train_module
 
 ALPHABETS = (b"a", b"ab", b"abc", b" a\xe4\xb8\xad", bytes(range(256)))
 CHARACTER_OF_BYTE = {
@@ -88,13 +88,13 @@ def test_equals_tokenizers_on_words(alphabet: bytes) -> None:
 def test_small_windows_and_growing_arrays_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pieces = zipf_pieces(5, 3000, b"abcdefghijklmnop ")
     expected = merge_bytes(pieces, 1500)
-    monkeypatch.setattr(train_module, "_FIRST_SLOTS", 8)
-    monkeypatch.setattr(train_module, "_SKETCH_BITS", 3)
-    monkeypatch.setattr(train_module, "_WORK_PER_SLICE", 50)
+    monkeypatch.setattr(train_module, "FIRST_SLOTS", 8)
+    monkeypatch.setattr(train_module, "SKETCH_BITS", 3)
+    monkeypatch.setattr(train_module, "WORK_PER_SLICE", 50)
     assert merge_bytes(pieces, 1500) == expected
     for factor in (2, 1 << 40):
-        monkeypatch.setattr(train_module, "_WINDOW_FACTOR", factor)
-        monkeypatch.setattr(train_module, "_SPARE_PLACES", 0)
+        monkeypatch.setattr(train_module, "WINDOW_FACTOR", factor)
+        monkeypatch.setattr(train_module, "SPARE_PLACES", 0)
         assert merge_bytes(pieces, 1500) == expected
 
 
@@ -129,8 +129,10 @@ def test_nothing_to_merge() -> None:
 
 def test_bad_settings() -> None:
     pieces = PieceCounts.from_mapping({b"ab": 1})
-    with pytest.raises(ConfigError, match="must be >= 0, got -1 and 0"):
+    with pytest.raises(ConfigError, match="num_merges must be >= 0, the tokens that are given, got -1"):
         train_merges(pieces, -1)
+    with pytest.raises(ConfigError, match="min_frequency must be >= 0, got -1"):
+        train_merges(pieces, 1, min_frequency=-1)
     with pytest.raises(ConfigError, match=r"256 distinct ranks, got shape \(256,\)"):
         train_merges(pieces, 1, rank_of_byte=np.zeros(256, np.int32))
 

@@ -28,7 +28,7 @@ NASTY = [
 @functools.cache
 def code_points() -> dict[int, str]:
     """The characters of each class for which the `regex` module, of a newer Unicode, agrees with the pinned table."""
-    table = c.class_table()
+    table, categories = c.class_table(), c.category_table()
     text = "".join(chr(code) for code in range(c.NUM_CODE_POINTS) if not 0xD800 <= code < 0xE000)
     found = {
         c.UPPER: r"[\p{Lu}\p{Lt}]",
@@ -36,9 +36,16 @@ def code_points() -> dict[int, str]:
         c.CASELESS: r"[\p{Lm}\p{Lo}]",
         c.MARK: r"\p{M}",
         c.NUMBER: r"\p{N}",
-        c.OTHER: r"[^\s\p{L}\p{N}\p{M}]",
     }
-    return {kind: "".join(x for x in regex.findall(p, text) if table[ord(x)] == kind) for kind, p in found.items()}
+    pools = {kind: "".join(x for x in regex.findall(p, text) if table[ord(x)] == kind) for kind, p in found.items()}
+    # DeepSeek tells punctuation, symbols and the rest apart
+    pools[c.OTHER] = "".join(
+        char
+        for letter in "PSC"
+        for char in regex.findall(rf"[^\s\P{{{letter}}}]", text)
+        if c.CATEGORIES[categories[ord(char)]].startswith(letter)
+    )
+    return pools
 
 
 @functools.cache

@@ -6,9 +6,9 @@ import regex
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.errors import NotSupportedError
+from textmill.errors import DataError, NotSupportedError
 from textmill.ops.split import pieces
-from textmill.ops.split.reference import byte_offsets, piece_ends
+from textmill.ops.split.reference import byte_offsets, marked_ends, piece_ends
 
 
 def by_the_loop(pattern: str, text: str) -> list[str]:
@@ -47,3 +47,18 @@ def test_byte_offsets_of_escaped_bytes():
 def test_a_pattern_that_does_not_compile():
     with pytest.raises(NotSupportedError, match=r"the splitting pattern '\(' cannot be used: missing \).*choose from"):
         pieces("(", b"a")
+
+
+@pytest.mark.parametrize("pattern", [r"\d+", r"[a-c]*", r"x|(?<=a)b", ""])
+@given(st.text(alphabet="abcxé中 12", max_size=20))
+def test_marks_tell_matches(pattern, text):
+    ends, matches = marked_ends(pattern, text.encode())
+    spans = {match.span() for match in regex.finditer(pattern, text)}
+    at = byte_offsets(text).tolist()
+    for start, end, is_match in zip([0, *ends.tolist()], ends.tolist(), matches.tolist(), strict=False):
+        assert is_match == ((at.index(start), at.index(end)) in spans)
+
+
+def test_a_pattern_that_tries_exponentially_many_ways_is_stopped():
+    with pytest.raises(DataError, match=r"took more than 0\.2 s on 41 bytes of text.*Fix: take out repeats within"):
+        marked_ends("(?:a|a)+(?<=x)b", b"a" * 40 + b"c", seconds=0.2)

@@ -8,7 +8,7 @@ import tiktoken_ext.openai_public as published
 
 from textmill.errors import DataError, NotSupportedError
 from textmill.ops.memory import padded
-from textmill.ops.split import PATTERNS, splitter
+from textmill.ops.split import PATTERNS, PLAIN, splitter
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_tiktokens_patterns_have_kernels(monkeypatch):
     assert splitter(published.o200k_base()["pat_str"]).name == "o200k"
 
 
-@pytest.mark.parametrize("name", ["gpt2", r"\d+"])
+@pytest.mark.parametrize("name", ["gpt2", "whitespace", "whole", r"\d+", r"[\s\S]+"])
 def test_a_splitter_travels_between_processes(name):
     copy = pickle.loads(pickle.dumps(splitter(name)))
     assert (copy.name, copy.pattern) == (splitter(name).name, splitter(name).pattern)
@@ -54,3 +54,21 @@ def test_arrays_that_the_kernels_must_not_see():
     ):
         with pytest.raises(DataError, match="takes contiguous uint8 text and int32 ends"):
             cut(text, 0, 3, out)
+
+
+@pytest.mark.parametrize("pattern", ["gpt2", "whitespace", "whole", "(?<=a)b"])
+def test_ranges_that_are_not_in_the_text(pattern):
+    text, ends = padded(b"abc"), np.empty(4, np.int32)
+    for start, stop in ((-1, 3), (2, 1), (9, 0), (0, 4), (0, 1 << 40)):
+        with pytest.raises(DataError, match="needs 64 bytes of padding"):
+            splitter(pattern).cut(text, start, stop)
+        with pytest.raises(DataError, match="needs 64 bytes of padding"):
+            list(splitter(pattern).blocks(text, 0, 9, ends))
+    assert [part.tolist() for part in splitter(pattern).cut(text, 3, 3)] == [[], []]
+
+
+def test_the_named_patterns_are_fast_and_their_tables_too():
+    for name in (*PATTERNS, *PLAIN):
+        assert splitter(name).is_fast
+        assert splitter(name).tables is not None
+    assert splitter("(?<=a)b").tables is None

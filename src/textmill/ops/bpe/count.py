@@ -76,6 +76,10 @@ class PieceCounter:
     """
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forgets all pieces."""
         self._table = np.zeros((1 << _FIRST_TABLE_BITS, kernels.ENTRY_WORDS), dtype=np.int64)
         self._offsets = np.zeros((1 << (_FIRST_TABLE_BITS - 1)) + 1, dtype=np.int64)
         self._arena = np.zeros(_FIRST_ARENA_BYTES + PADDING, dtype=np.uint8)
@@ -86,18 +90,43 @@ class PieceCounter:
         """How many distinct pieces there are."""
         return int(self._state[kernels.NUM_UNIQUE])
 
-    def add(self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None) -> None:
+    @property
+    def memory_bytes(self) -> int:
+        """What the table and the copies of the pieces take."""
+        return self._table.nbytes + self._offsets.nbytes + self._arena.nbytes
+
+    def add(
+        self,
+        text: np.ndarray,
+        start: int,
+        ends: np.ndarray,
+        num_pieces: int | None = None,
+        *,
+        weights: np.ndarray | None = None,
+    ) -> None:
         """Counts the pieces of text that end at start + ends[0], start + ends[1], ...; the first begins at start.
 
+        weights: int64, how often each piece counts; once if not given.
+
         Raises:
-            DataError: the block is not what a splitter makes (see `check_block`), or its ends do not grow.
+            DataError: the block is not what a splitter makes (see `check_block`), its ends do not grow, or the weights
+                do not match them.
         """
         ends = check_block(text, start, ends, num_pieces)
-        self._add(text, start, ends, np.ones(1, dtype=np.int64))
+        if weights is None:
+            weights = np.ones(1, dtype=np.int64)
+        elif weights.dtype != np.int64 or len(weights) != len(ends):
+            raise DataError(
+                f"weights must be int64, one for each of {len(ends)} pieces, got {len(weights)} of {weights.dtype}"
+            )
+        self._add(text, start, ends, weights)
 
     def merge(self, other: "PieceCounter") -> None:
         """Adds the counts of another counter, as if its texts had been counted here after ours."""
-        counts = other.counts()
+        self.add_counts(other.counts())
+
+    def add_counts(self, counts: PieceCounts) -> None:
+        """Adds counted pieces, each as often as it was counted."""
         first = 0
         while first < len(counts):
             # ends are 32-bit numbers: one piece fits, many long ones may not
@@ -105,22 +134,26 @@ class PieceCounter:
             last = int(np.searchsorted(counts.offsets, start + _MERGE_BYTES, side="right")) - 1
             last = max(first + 1, last)
             ends = (counts.offsets[first + 1 : last + 1] - start).astype(np.int32)
-            self._add(counts.arena, start, ends, counts.counts[first:last])
+            self._add(counts.arena, start, check_block(counts.arena, start, ends, None), counts.counts[first:last])
             first = last
 
     def counts(self) -> PieceCounts:
         """What was counted so far, as arrays of its own."""
-        num_unique, arena_used = self.num_unique, int(self._state[kernels.ARENA_USED])
-        taken = self._table[self._table[:, kernels.SECOND] != 0]
-        counts = np.zeros(num_unique, dtype=np.int64)
-        counts[taken[:, kernels.INDEX]] = taken[:, kernels.COUNT]
+        borrowed, arena_used = self.borrowed_counts(), int(self._state[kernels.ARENA_USED])
         arena = np.zeros(arena_used + PADDING, dtype=np.uint8)
-        arena[:arena_used] = self._arena[:arena_used]
-        return PieceCounts(arena=arena, offsets=self._offsets[: num_unique + 1].copy(), counts=counts)
+        arena[:arena_used] = borrowed.arena[:arena_used]
+        return PieceCounts(arena=arena, offsets=borrowed.offsets.copy(), counts=borrowed.counts)
 
     def index_arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(table, arena, offsets), not copied: what `cpu_count.find_index` needs to find a piece's index."""
         return self._table, self._arena, self._offsets
+
+    def borrowed_counts(self) -> PieceCounts:
+        """As `counts`, but the arena and the offsets are those of the table: good until the next change."""
+        num_unique = self.num_unique
+        counts = np.zeros(num_unique, dtype=np.int64)
+        kernels.read_counts(self._table, counts)
+        return PieceCounts(arena=self._arena, offsets=self._offsets[: num_unique + 1], counts=counts)
 
     def _add(self, text: np.ndarray, start: int, ends: np.ndarray, weights: np.ndarray) -> None:
         self._state[kernels.CURSOR] = 0
@@ -135,8 +168,8 @@ class PieceCounter:
             elif status == kernels.ARENA_FULL:
                 self._grow_arena(int(self._state[kernels.BYTES_NEEDED]))
 
-    def _grow_table(self) -> None:
-        grown = np.zeros((4 * len(self._table), kernels.ENTRY_WORDS), dtype=np.int64)
+    def _grow_table(self, factor: int = 4) -> None:
+        grown = np.zeros((factor * len(self._table), kernels.ENTRY_WORDS), dtype=np.int64)
         kernels.rehash(self._table, grown)
         self._table = grown
         self._offsets = np.concatenate([self._offsets, np.zeros(len(grown) // 2 + 1 - len(self._offsets), np.int64)])

@@ -152,3 +152,11 @@ def rehash(table, grown):
                 slot = (slot + 1) & mask
             for word in range(ENTRY_WORDS):
                 grown[slot, word] = table[i, word]
+
+
+@njit(cache=True, nogil=True)
+def read_counts(table, counts):
+    """Writes the count of every piece to its index."""
+    for i in range(len(table)):
+        if table[i, SECOND] != 0:
+            counts[table[i, INDEX]] = table[i, COUNT]

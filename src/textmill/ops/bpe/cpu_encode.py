@@ -5,15 +5,18 @@ the key's spare half byte, and up to four ids. Longer results, and every piece o
 instead: the bytes of the piece (compared in full before a hit counts), then the ids.
 
 Pieces go in blocks, in three loops: make the keys and ask for the buckets; ask for the records of long pieces; copy the
-ids out, or merge. So no loop waits for memory one piece at a time.
+ids out, or merge. So no loop waits for memory one piece at a time, and no branch depends on which of the two entries of
+a bucket is the right one.
+
+Where documents end is told by `marks`: piece numbers, not decreasing. The kernel writes how many ids stand before each.
 """
 
 import numpy as np
 from numba import njit
 
 from textmill.ops.bpe.cpu_count import copy_words
-from textmill.ops.bpe.cpu_merge import SHORT_BYTES, encode_piece
-from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
+from textmill.ops.bpe.cpu_merge import SCRATCH, encode_piece
+from textmill.ops.bpe.keys import INLINE_BYTES, KEY_MASKS, fill_key_masks, inline_key, is_inline, key_bucket, piece_key
 from textmill.ops.memory import (
     PADDING,
     address_of,
@@ -35,19 +38,23 @@ _ENTRY_BYTES = 32
 _IDS_SHIFT = np.uint64(60)
 _SPARE_BITS = np.uint64(4)
 _ZERO = np.uint64(0)
+_ONE = np.uint64(1)
 INLINE_IDS = 4
 _IN_ARENA = np.uint64(15)
 LONGEST_CACHED = 1024
 """Bytes; a longer piece is merged every time."""
 
-# words of the state vector
-CURSOR, INSERTED, ARENA_USED, MAY_GROW = range(4)
-STATE_WORDS = 4
+# words of the state vector: the next piece and mark, ids written, entries and arena bytes used, whether tables may grow
+CURSOR, MARK, WRITTEN, INSERTED, ARENA_USED, MAY_GROW = range(6)
+STATE_WORDS = 6
 
-# what encode_block returns, besides the number of ids
-CROWDED, ARENA_FULL, BAD_ENDS = -1, -2, -3
+# what encode_block returns: all done, or why it stopped
+DONE, CROWDED, ARENA_FULL, BAD_ENDS, OUT_FULL = range(5)
+OUT_SLACK = 16
+"""Ids that `out` must hold beyond one for each byte: the kernel stores four at a time."""
 
-_BLOCK = 256
+_BLOCK = 128
+_NEVER = np.int64((1 << 63) - 1)
 _ROW_BYTES = 24
 # the ids of a block's pieces may each need a record: bytes rounded up, and four bytes an id
 _RECORD_BYTES_PER_BYTE = 5
@@ -55,45 +62,64 @@ _RECORD_SLACK = 16
 
 
 @njit(forceinline=True)
-def _stage_keys(base, begin, limit, ends, count, buckets, bits, staged):
-    """int64: where the last piece ends, or -1 if ends do not grow. Row i of staged: two key words, bucket."""
+def _grows(ends, first, count, begin):
+    """bool: whether count ends from number `first` on grow, the first of them from `begin`."""
+    bad = np.int64(ends[first]) <= begin
+    for i in range(first + 1, first + count):
+        bad |= ends[i] <= ends[i - 1]
+    return not bad
+
+
+@njit(forceinline=True)
+def _stage_keys(base, begin, ends, count, buckets, bits, masks, staged, long_rows):
+    """int64: how many pieces have no inline key. Row i of staged: two key words, bucket.
+
+    masks: see `fill_key_masks`. long_rows: int64, receives the addresses of the rows without an inline key.
+    """
+    num_long, row = np.int64(0), staged
     for i in range(count):
         end = load32(ends + (i << 2))
-        if end <= begin or end > limit:
-            return np.int64(-1)
-        first, second = piece_key(base + begin, end - begin)
+        length = end - begin
+        if length <= INLINE_BYTES:
+            first, second = inline_key(base + begin, length, masks)
+        else:
+            first, second = piece_key(base + begin, length)
+            store64(long_rows + (num_long << 3), row)
+            num_long += 1
         bucket = buckets + (key_bucket(first, second, bits) << _BUCKET_SHIFT)
         prefetch(bucket)
-        row = staged + _ROW_BYTES * i
         store64(row, first)
         store64(row + 8, second)
         store64(row + 16, bucket)
+        row += _ROW_BYTES
         begin = end
-    return begin
+    return num_long
+
+
+@njit(forceinline=True)
+def _differs(entry, first, second):
+    """uint64: 0 if the entry has this key. Shifting the spare bits out leaves the key proper."""
+    return (load64(entry) ^ first) | ((load64(entry + 8) ^ second) << _SPARE_BITS)
 
 
 @njit(forceinline=True)
 def _find(bucket, first, second):
-    """int64: the address of the entry with this key, or 0. Shifting the spare bits out leaves the key proper."""
-    if load64(bucket) == first and ((load64(bucket + 8) ^ second) << _SPARE_BITS) == _ZERO:
+    """int64: the address of the entry with this key, or 0."""
+    if _differs(bucket, first, second) == _ZERO:
         return bucket
     other = bucket + _ENTRY_BYTES
-    if load64(other) == first and ((load64(other + 8) ^ second) << _SPARE_BITS) == _ZERO:
-        return other
-    return np.int64(0)
+    return other if _differs(other, first, second) == _ZERO else np.int64(0)
 
 
 @njit(forceinline=True)
-def _ask_for_records(staged, count, arena):
+def _ask_for_records(long_rows, count, arena):
     for i in range(count):
-        row = staged + _ROW_BYTES * i
-        second = load64(row + 8)
-        if not is_inline(second):
-            entry = _find(load_int64(row + 16), load64(row), second)
-            if entry != 0:
-                record = arena + load_int64(entry + 16)
-                prefetch(record)
-                prefetch(record + 64)
+        row = load_int64(long_rows + (i << 3))
+        entry = _find(load_int64(row + 16), load64(row), load64(row + 8))
+        if entry != 0:
+            record = arena + load_int64(entry + 16)
+            prefetch(record)
+            prefetch(record + 64)
 
 
 @njit(forceinline=True)
@@ -125,9 +151,9 @@ def _claim(bucket):
     return other
 
 
-@njit
+@njit(forceinline=True)
 def _remember(row, piece, length, ids, count, arena, state):
-    """Puts the ids of a piece into the cache."""
+    """Puts the ids of a piece into the cache. state: the address of the state vector."""
     first, second = load64(row), load64(row + 8)
     entry = _claim(load_int64(row + 16))
     store64(entry, first)
@@ -136,16 +162,17 @@ def _remember(row, piece, length, ids, count, arena, state):
         store64(entry + 16, load64(ids))
         store64(entry + 24, load64(ids + 8))
     else:
-        record = arena + state[ARENA_USED]
+        used = load_int64(state + (ARENA_USED << 3))
+        record = arena + used
         store64(entry + 8, second | (_IN_ARENA << _IDS_SHIFT))
-        store64(entry + 16, state[ARENA_USED])
+        store64(entry + 16, used)
         store64(entry + 24, count)
         if not is_inline(second):
             copy_words(piece, record, length)
             record += (length + 7) & ~7
         copy_words(ids, record, count << 2)
-        state[ARENA_USED] = (record + (count << 2) - arena + 7) & ~7
-    state[INSERTED] += 1
+        store64(state + (ARENA_USED << 3), (record + (count << 2) - arena + 7) & ~7)
+    store64(state + (INSERTED << 3), load_int64(state + (INSERTED << 3)) + 1)
 
 
 @njit(forceinline=True)
@@ -153,63 +180,96 @@ def _room_needed(bytes_of_block, count):
     return _RECORD_BYTES_PER_BYTE * bytes_of_block + _RECORD_SLACK * count
 
 
-@njit(cache=True, nogil=True)
-def encode_block(text, start, ends, out, table, arena, model, state):
-    """(int64, int64): how many ids it wrote, and 0 or why it stopped. Starts at piece state[CURSOR] and moves it.
+@njit
+def _merge(row, piece, length, out, arena, arena_bytes, model, state, scratch):
+    """int64: how many ids the piece became, or 0 if the arena has no room to remember them."""
+    if length > LONGEST_CACHED:
+        return encode_piece(piece, length, out, model, scratch)
+    if _room_needed(length, 1) > arena_bytes - load_int64(state + (ARENA_USED << 3)):
+        return np.int64(0)
+    number = encode_piece(piece, length, out, model, scratch)
+    _remember(row, piece, length, out, number, arena, state)
+    return number
 
-    out: int32, one for each byte left and 16 more. model: see `cpu_merge`; the caller holds the arrays it names.
+
+@njit(cache=True, nogil=True)
+def encode_block(text, start, ends, marks, mark_ids, out, table, arena, model, state):
+    """int64: DONE, or why it stopped. Goes on at piece state[CURSOR] and id state[WRITTEN], and moves both.
+
+    It needs room in `out` (int32) for an id for each byte of the next block, and OUT_SLACK more; else OUT_FULL.
+    mark_ids: int64, ids before each mark. model: see `cpu_merge`; the caller holds the arrays it names.
     """
     base, ends_at, out_at = address_of(text) + start, address_of(ends), address_of(out)
     buckets = (address_of(table) + 63) & ~63
     arena_at = address_of(arena)
-    staged, values = np.empty(3 * _BLOCK, np.int64), np.empty(SHORT_BYTES, np.int64)
-    symbols = np.empty(SHORT_BYTES + 1, np.int32)
-    staged_at = address_of(staged)
-    num_buckets = len(table) // 2 - 1
-    bits = bits_of(num_buckets)
-    target, status = out_at, 0
-    limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
-    while state[CURSOR] < len(ends):
-        cursor = state[CURSOR]
-        count = min(np.int64(_BLOCK), len(ends) - cursor)
-        begin = np.int64(0) if cursor == 0 else np.int64(ends[cursor - 1])
-        end = _stage_keys(base, begin, limit, ends_at + (cursor << 2), count, buckets, bits, staged_at)
-        if end < 0:
-            status = BAD_ENDS
+    staged, long_rows, scratch = np.empty(3 * _BLOCK, np.int64), np.empty(_BLOCK, np.int64), np.empty(SCRATCH, np.int64)
+    masks = np.empty(KEY_MASKS, np.uint64)
+    fill_key_masks(masks)
+    model_at, state_at, scratch_at = address_of(model), address_of(state), address_of(scratch)
+    arena_bytes = len(arena) - PADDING
+    staged_at, long_at, masks_at = address_of(staged), address_of(long_rows), address_of(masks)
+    num_buckets = np.int64(len(table) // 2 - 1)
+    bits, limit = bits_of(num_buckets), np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
+    target, status = out_at + (state[WRITTEN] << 2), np.int64(DONE)
+    cursor, mark, num_ends = state[CURSOR], state[MARK], np.int64(len(ends))
+    next_mark = marks[mark] if mark < len(marks) else num_ends
+    out_end = out_at + (len(out) << 2)
+    # at one piece for two buckets, one in seventy finds both entries of its bucket taken
+    most_inserted = num_buckets >> 1 if state[MAY_GROW] != 0 else _NEVER
+    while cursor < num_ends:
+        count = min(np.int64(_BLOCK), num_ends - cursor)
+        begin = np.int64(0) if cursor == 0 else load32(ends_at + ((cursor - 1) << 2))
+        end = load32(ends_at + ((cursor + count - 1) << 2))
+        # ends that grow up to one within the text are all within it
+        if end > limit or not _grows(ends, cursor, count, begin):
+            status = np.int64(BAD_ENDS)
             break
-        # at one piece for two buckets, one in seventy finds both entries of its bucket taken
-        if state[MAY_GROW] != 0 and 2 * state[INSERTED] > num_buckets:
-            status = CROWDED
+        if state[INSERTED] > most_inserted:
+            status = np.int64(CROWDED)
             break
-        _ask_for_records(staged_at, count, arena_at)
-        for i in range(count):
-            end = load32(ends_at + ((cursor + i) << 2))
-            row, piece, length = staged_at + _ROW_BYTES * i, base + begin, end - begin
-            entry = _find(load_int64(row + 16), load64(row), load64(row + 8))
-            number = np.int64(0)
-            if entry != 0:
-                number = np.int64(load64(entry + 8) >> _IDS_SHIFT)
-                if number <= INLINE_IDS:
+        if ((end - begin + OUT_SLACK) << 2) > out_end - target:
+            status = np.int64(OUT_FULL)
+            break
+        num_long = _stage_keys(
+            base, begin, ends_at + (cursor << 2), count, buckets, bits, masks_at, staged_at, long_at
+        )
+        _ask_for_records(long_at, num_long, arena_at)
+        row, after = staged_at, cursor + count
+        while cursor < after:
+            while next_mark <= cursor:
+                mark_ids[mark] = (target - out_at) >> 2
+                mark += 1
+                next_mark = marks[mark] if mark < len(marks) else num_ends
+            # a document's end is looked for once, not at every piece
+            for place in range(cursor, min(after, next_mark)):
+                entry = _find(load_int64(row + 16), load64(row), load64(row + 8))
+                number = np.int64(0) if entry == 0 else np.int64(load64(entry + 8) >> _IDS_SHIFT)
+                if 0 < number <= INLINE_IDS:
                     store64(target, load64(entry + 16))
                     store64(target + 8, load64(entry + 24))
                 else:
-                    number = _copy_record(entry, piece, length, arena_at, target)
-            if number == 0:
-                room = len(arena) - PADDING - state[ARENA_USED]
-                if length <= LONGEST_CACHED and _room_needed(length, 1) > room:
-                    status = ARENA_FULL
-                    state[CURSOR] = cursor + i
-                    break
-                number = encode_piece(piece, length, target, model, symbols, values)
-                if length <= LONGEST_CACHED:
-                    _remember(row, piece, length, target, number, arena_at, state)
-            target += number << 2
-            begin = end
-        if status != 0:
+                    start_of = np.int64(0) if place == 0 else load32(ends_at + ((place - 1) << 2))
+                    piece, length = base + start_of, load32(ends_at + (place << 2)) - start_of
+                    number = np.int64(0) if entry == 0 else _copy_record(entry, piece, length, arena_at, target)
+                    if number == 0:
+                        number = _merge(row, piece, length, target, arena_at, arena_bytes, model_at, state_at, scratch_at)
+                    if number == 0:
+                        status = np.int64(ARENA_FULL)
+                        break
+                target += number << 2
+                row += _ROW_BYTES
+                cursor += 1
+            if status != DONE:
+                break
+        if status != DONE:
             break
-        state[CURSOR] = cursor + count
-    keep(text), keep(ends), keep(out), keep(table), keep(arena), keep(staged), keep(values)
-    return (target - out_at) >> 2, status
+    while status == DONE and mark < len(marks):
+        mark_ids[mark] = (target - out_at) >> 2
+        mark += 1
+    state[CURSOR], state[MARK], state[WRITTEN] = cursor, mark, (target - out_at) >> 2
+    keep(text), keep(ends), keep(out), keep(table), keep(arena), keep(staged)
+    keep(long_rows), keep(scratch), keep(masks), keep(model), keep(state)
+    return status
 
 
 @njit(cache=True, nogil=True)
@@ -226,3 +286,16 @@ def move_entries(table, grown):
             for word in range(0, _ENTRY_BYTES, 8):
                 store64(place + word, load64(entry + word))
     keep(table), keep(grown)
+
+
+@njit(cache=True, nogil=True)
+def seed(table, text, offsets, ids):
+    """Puts pieces of up to `INLINE_BYTES` bytes that are one id each into an empty table."""
+    buckets, bits = (address_of(table) + 63) & ~63, bits_of(len(table) // 2 - 1)
+    for i in range(len(ids)):
+        first, second = piece_key(address_of(text) + np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i]))
+        entry = _claim(buckets + (key_bucket(first, second, bits) << _BUCKET_SHIFT))
+        store64(entry, first)
+        store64(entry + 8, second | (_ONE << _IDS_SHIFT))
+        store64(entry + 16, np.int64(ids[i]))
+    keep(table), keep(text)

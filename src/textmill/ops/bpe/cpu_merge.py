@@ -1,15 +1,29 @@
 """Kernels that encode one piece by merging: always the pair of the lowest rank, the leftmost first.
 
-Pairs live in one flat table: key left << 32 | right, value rank << 32 | product, in vocabulary ids. A value is also the
-priority, so the smallest value tells which pair to merge and what it makes. The pairs of two bytes have a grid besides.
+Pairs live in one flat table: key left << 32 | right, value rank << 32 | product, in vocabulary ids. In front of it
+stands a filter, one bit for each value of a hash: most pairs that are asked for do not exist, and the filter, which
+stays in the CPU's second-level cache, says so without a look at the table. The pairs of two bytes have a grid besides.
+
+A piece is cut into *segments* that no merge joins (see `cpu_characters`); each is merged on its own.
 """
 
 import numpy as np
 from numba import njit
 
-from textmill.ops.bpe.cpu_characters import NO_CHARACTER, whole_character
+from textmill.ops.bpe.cpu_characters import NO_CHARACTER, character_at
 from textmill.ops.bpe.cpu_count import find_index
-from textmill.ops.memory import address_of, bits_of, fold_multiply, keep, load8, load32, load_int64, store32, store64
+from textmill.ops.memory import (
+    address_of,
+    bits_of,
+    fold_multiply,
+    keep,
+    load8,
+    load32,
+    load_int64,
+    store8,
+    store32,
+    store64,
+)
 
 NO_PAIR = np.int64((1 << 63) - 1)
 """The value of a pair that no merge joins."""
@@ -22,6 +36,8 @@ _PAIR_MIX = np.uint64(0xD6E8FEB86659FD93)
 (
     PAIRS,
     PAIR_BITS,
+    FILTER,
+    FILTER_BITS,
     BYTE_PAIRS,
     BYTE_IDS,
     VOCABULARY,
@@ -31,19 +47,40 @@ _PAIR_MIX = np.uint64(0xD6E8FEB86659FD93)
     WHOLE_IDS,
     CLEAN,
     CHARACTERS,
-) = range(11)
-MODEL_WORDS = 11
+) = range(13)
+MODEL_WORDS = 13
 
-SHORT_BYTES = 96
-"""Up to this length a scan for the smallest value beats a heap."""
+SHORT_SYMBOLS = 96
+"""Up to so many ids a scan for the smallest rank beats a heap."""
+
+# What merging works in: arrays of int64, one entry a symbol (a place of the segment), and one more entry.
+# KEYS: rank << 8 | place of the pair that begins here, or NO_PAIR. PRODUCTS: what that pair makes.
+# SYMBOLS: ids. FOLLOWING, PRECEDING: the place of the next symbol, and of the one before.
+_ROW = SHORT_SYMBOLS + 8
+_KEYS, _PRODUCTS, _SYMBOLS, _FOLLOWING, _PRECEDING = (8 * _ROW * number for number in range(5))
+SCRATCH = 5 * _ROW
+"""int64 entries of the scratch memory that merging needs."""
+_PLACE_BITS = 8
+_PLACE = (1 << _PLACE_BITS) - 1
+_SCAN = 8
 
 
 @njit(forceinline=True)
-def pair_value(pairs, bits, left, right):
-    """int64: rank << 32 | product of the pair, or NO_PAIR."""
-    key = (left << 32) | right
+def _pair_hash(key):
+    return fold_multiply(np.uint64(key) ^ _PAIR_SALT, _PAIR_MIX)
+
+
+@njit(forceinline=True)
+def _may_exist(filter_at, filter_bits, hashed):
+    """bool: False if the filter knows that there is no such pair. Its bits come from the low end of the hash."""
+    place = np.int64(hashed & ((np.uint64(1) << np.uint64(filter_bits)) - np.uint64(1)))
+    return (load8(filter_at + (place >> 3)) >> (place & 7)) & 1 != 0
+
+
+@njit(forceinline=True)
+def _in_table(pairs, bits, key, hashed):
     mask = (np.int64(1) << bits) - 1
-    slot = np.int64(fold_multiply(np.uint64(key) ^ _PAIR_SALT, _PAIR_MIX) >> np.uint64(64 - bits))
+    slot = np.int64(hashed >> np.uint64(64 - bits))
     while True:
         entry = pairs + (slot << 4)
         here = load_int64(entry)
@@ -55,98 +92,121 @@ def pair_value(pairs, bits, left, right):
 
 
 @njit(forceinline=True)
-def _add_pair(pairs, bits, left, right, value):
-    """A pair that is already there gets the new value, as in `tokenizers`."""
+def pair_value(model, left, right):
+    """int64: rank << 32 | product of the pair, or NO_PAIR. model: the address of the model vector."""
     key = (left << 32) | right
+    hashed = _pair_hash(key)
+    if not _may_exist(load_int64(model + 8 * FILTER), load_int64(model + 8 * FILTER_BITS), hashed):
+        return NO_PAIR
+    return _in_table(load_int64(model + 8 * PAIRS), load_int64(model + 8 * PAIR_BITS), key, hashed)
+
+
+@njit(forceinline=True)
+def _add_pair(pairs, bits, filter_at, filter_bits, key, value):
+    """A pair that is already there gets the new value, as in `tokenizers`."""
     mask = (np.int64(1) << bits) - 1
-    slot = np.int64(fold_multiply(np.uint64(key) ^ _PAIR_SALT, _PAIR_MIX) >> np.uint64(64 - bits))
+    hashed = _pair_hash(key)
+    slot = np.int64(hashed >> np.uint64(64 - bits))
     while load_int64(pairs + (slot << 4)) != _FREE_KEY and load_int64(pairs + (slot << 4)) != key:
         slot = (slot + 1) & mask
     store64(pairs + (slot << 4), key)
     store64(pairs + (slot << 4) + 8, value)
+    place = np.int64(hashed & ((np.uint64(1) << np.uint64(filter_bits)) - np.uint64(1)))
+    store8(filter_at + (place >> 3), load8(filter_at + (place >> 3)) | (1 << (place & 7)))
 
 
 @njit(cache=True, nogil=True)
-def build_pairs(merges, byte_ids, pairs, byte_pairs):
-    """Fills the pair table (int64[2**k, 2]) and the grid of byte pairs (int64[65536]) from (left, right, product)."""
-    bits = bits_of(len(pairs))
+def build_pairs(merges, byte_ids, pairs, pair_filter, byte_pairs):
+    """Fills the pair table (int64[2**k, 2]), its filter (uint8[2**m / 8], zeros) and the grid of byte pairs
+    (int64[65536]) from (left, right, product)."""
+    bits, filter_bits = bits_of(len(pairs)), bits_of(len(pair_filter)) + 3
     pairs[:] = _FREE_KEY
-    pairs_at = address_of(pairs)
+    pairs_at, filter_at = address_of(pairs), address_of(pair_filter)
     for rank in range(len(merges)):
         left, right, product = np.int64(merges[rank, 0]), np.int64(merges[rank, 1]), np.int64(merges[rank, 2])
         if left >= 0:
-            _add_pair(pairs_at, bits, left, right, (np.int64(rank) << 32) | product)
+            _add_pair(pairs_at, bits, filter_at, filter_bits, (left << 32) | right, (np.int64(rank) << 32) | product)
     for left in range(256):
         for right in range(256):
-            byte_pairs[(left << 8) | right] = pair_value(
-                pairs_at, bits, np.int64(byte_ids[left]), np.int64(byte_ids[right])
-            )
-    keep(pairs)
+            key = (np.int64(byte_ids[left]) << 32) | np.int64(byte_ids[right])
+            byte_pairs[(left << 8) | right] = _in_table(pairs_at, bits, key, _pair_hash(key))
+    keep(pairs), keep(pair_filter)
+
+
+@njit(forceinline=True)
+def _set_pair(scratch, place, value):
+    store64(scratch + _KEYS + (place << 3), value if value == NO_PAIR else ((value >> 32) << _PLACE_BITS) | place)
+    store64(scratch + _PRODUCTS + (place << 3), value & _HALF)
+
+
+@njit(forceinline=True)
+def _smallest_key(scratch, count):
+    """The entries up to the next multiple of `_SCAN` count too; a fixed number at a time becomes vector instructions."""
+    best = NO_PAIR
+    for first in range(0, count, _SCAN):
+        for i in range(_SCAN):
+            best = min(best, load_int64(scratch + _KEYS + ((first + i) << 3)))
+    return best
+
+
+@njit(forceinline=True)
+def _merge_segment(scratch, count, out, model):
+    """int64: how many ids the segment of `count` symbols became; they are written to `out`."""
+    symbols, following, preceding = scratch + _SYMBOLS, scratch + _FOLLOWING, scratch + _PRECEDING
+    for i in range(count - 1, (count + _SCAN - 1) & ~(_SCAN - 1)):
+        store64(scratch + _KEYS + (i << 3), NO_PAIR)
+    best = _smallest_key(scratch, count)
+    if best == NO_PAIR:
+        for i in range(count):
+            store32(out + (i << 2), load_int64(symbols + (i << 3)))
+        return count
+    for i in range(count + 1):
+        store64(following + (i << 3), i + 1)
+        store64(preceding + (i << 3), i - 1)
+    while best != NO_PAIR:
+        place = best & _PLACE
+        product = load_int64(scratch + _PRODUCTS + (place << 3))
+        taken = load_int64(following + (place << 3))
+        right, left = load_int64(following + (taken << 3)), load_int64(preceding + (place << 3))
+        store64(symbols + (place << 3), product)
+        store64(following + (place << 3), right)
+        store64(preceding + (right << 3), place)
+        store64(scratch + _KEYS + (taken << 3), NO_PAIR)
+        if left >= 0:
+            _set_pair(scratch, left, pair_value(model, load_int64(symbols + (left << 3)), product))
+        if right < count:
+            _set_pair(scratch, place, pair_value(model, product, load_int64(symbols + (right << 3))))
+        else:
+            store64(scratch + _KEYS + (place << 3), NO_PAIR)
+        best = _smallest_key(scratch, count)
+    place, number = np.int64(0), np.int64(0)
+    while place < count:
+        store32(out + (number << 2), load_int64(symbols + (place << 3)))
+        number += 1
+        place = load_int64(following + (place << 3))
+    return number
 
 
 @njit(forceinline=True)
 def _first_ids(piece, length, out, model):
     """int64: how many ids merging starts with: bytes, and whole characters where that makes no difference."""
-    byte_ids, clean, characters = model[BYTE_IDS], model[CLEAN], model[CHARACTERS]
+    byte_ids = load_int64(model + 8 * BYTE_IDS)
+    clean, characters = load_int64(model + 8 * CLEAN), load_int64(model + 8 * CHARACTERS)
     at, count = np.int64(0), np.int64(0)
     while at < length:
-        number = whole_character(piece, at, length, clean, characters) if characters != 0 else np.int64(NO_CHARACTER)
-        if number < 0:
-            number = load32(byte_ids + (load8(piece + at) << 2))
+        lead = load8(piece + at)
+        entry = np.int64(NO_CHARACTER)
+        if lead >= 0x80 and characters != 0:
+            entry = character_at(piece, at, length, clean, characters)
+        if entry == NO_CHARACTER:
+            store32(out + (count << 2), load32(byte_ids + (lead << 2)))
             at += 1
+            count += 1
         else:
-            at += 3
-        store32(out + (count << 2), number)
-        count += 1
-    return count
-
-
-@njit(forceinline=True)
-def _first_values(piece, length, count, ids, values, model):
-    """Value i belongs to ids i and i + 1."""
-    if count == length:
-        left = load8(piece)
-        for i in range(1, length):
-            right = load8(piece + i)
-            values[i - 1] = load_int64(model[BYTE_PAIRS] + (((left << 8) | right) << 3))
-            left = right
-    else:
-        for i in range(count - 1):
-            values[i] = pair_value(model[PAIRS], model[PAIR_BITS], load32(ids + (i << 2)), load32(ids + ((i + 1) << 2)))
-
-
-@njit
-def merge_short(piece, length, out, model, symbols, values):
-    """int64: how many ids it wrote to `out` (int32, `length` of them fit).
-
-    symbols: int32[SHORT_BYTES + 1], values: int64[SHORT_BYTES], both for scratch.
-    """
-    pairs, bits = model[PAIRS], model[PAIR_BITS]
-    count = _first_ids(piece, length, address_of(symbols), model)
-    _first_values(piece, length, count, address_of(symbols), values, model)
-    while count > 1:
-        # the minimum alone can be computed several at a time, so where it stands is looked up after
-        best = NO_PAIR
-        for i in range(count - 1):
-            best = min(best, values[i])
-        if best == NO_PAIR:
-            break
-        at = np.int64(0)
-        while values[at] != best:
-            at += 1
-        count -= 1
-        product = best & _HALF
-        symbols[at] = product
-        for i in range(at + 1, count):
-            symbols[i] = symbols[i + 1]
-        for i in range(at, count - 1):
-            values[i] = values[i + 1]
-        if at > 0:
-            values[at - 1] = pair_value(pairs, bits, np.int64(symbols[at - 1]), product)
-        if at < count - 1:
-            values[at] = pair_value(pairs, bits, product, np.int64(symbols[at + 1]))
-    for i in range(count):
-        store32(out + (i << 2), np.int64(symbols[i]))
+            for i in range(load32(entry) & 15):
+                store32(out + (count << 2), load32(entry + 4 + (i << 2)))
+                count += 1
+            at += load32(entry) >> 4
     return count
 
 
@@ -186,8 +246,7 @@ def _pop(heap, size):
 
 @njit
 def merge_long(piece, length, out, model):
-    """As merge_short, in O(length log length): a linked list of ids, and a heap of rank << 32 | place."""
-    pairs, bits = model[PAIRS], model[PAIR_BITS]
+    """As merge_piece, in O(length log length): a linked list of ids, and a heap of rank << 32 | place."""
     length = _first_ids(piece, length, out, model)
     ids, following, preceding = np.empty(length, np.int64), np.empty(length, np.int64), np.empty(length, np.int64)
     # every merge takes one id away and adds at most two pairs
@@ -196,7 +255,7 @@ def merge_long(piece, length, out, model):
     for i in range(length):
         ids[i], following[i], preceding[i] = load32(out + (i << 2)), i + 1, i - 1
     for i in range(length - 1):
-        value = pair_value(pairs, bits, ids[i], ids[i + 1])
+        value = pair_value(model, ids[i], ids[i + 1])
         if value != NO_PAIR:
             _push(heap, size, (value & ~_HALF) | i)
             size += 1
@@ -208,7 +267,7 @@ def merge_long(piece, length, out, model):
         # a place whose id was taken by its left neighbour, or whose pair has changed since
         if ids[place] < 0 or right >= length:
             continue
-        value = pair_value(pairs, bits, ids[place], ids[right])
+        value = pair_value(model, ids[place], ids[right])
         if value == NO_PAIR or value >> 32 != item >> 32:
             continue
         ids[place], ids[right], following[place] = value & _HALF, -1, following[right]
@@ -216,7 +275,7 @@ def merge_long(piece, length, out, model):
             preceding[following[right]] = place
         for start in (preceding[place], place):
             if start >= 0 and following[start] < length:
-                value = pair_value(pairs, bits, ids[start], ids[following[start]])
+                value = pair_value(model, ids[start], ids[following[start]])
                 if value != NO_PAIR:
                     _push(heap, size, (value & ~_HALF) | start)
                     size += 1
@@ -230,81 +289,58 @@ def merge_long(piece, length, out, model):
 
 
 @njit
-def encode_piece(piece, length, out, model, symbols, values):
-    """int64: how many ids the piece becomes; they are written to `out`. symbols, values: scratch, see merge_short."""
-    if model[VOCABULARY] != 0:
-        table, bits = model[VOCABULARY], model[VOCABULARY_BITS]
-        index = find_index(piece, length, table, bits, model[VOCABULARY_ARENA], model[VOCABULARY_OFFSETS])
-        if index >= 0:
-            store32(out, load32(model[WHOLE_IDS] + (index << 2)))
-            return np.int64(1)
-    if length <= SHORT_BYTES:
-        return merge_short(piece, length, out, model, symbols, values)
-    return merge_long(piece, length, out, model)
-
-
-@njit(cache=True, nogil=True)
-def encode_alone(text, length, model):
-    """int32: the ids of the piece text[:length], without the cache."""
-    out, symbols, values = (
-        np.empty(length + 1, np.int32),
-        np.empty(SHORT_BYTES + 1, np.int32),
-        np.empty(SHORT_BYTES, np.int64),
-    )
-    count = encode_piece(address_of(text), length, address_of(out), model, symbols, values)
-    keep(text)
-    return out[:count]
+def merge_piece(piece, length, out, model, scratch):
+    """int64: how many ids it wrote to `out` (int32, `length` of them fit). model, scratch: addresses."""
+    byte_ids, grid = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * BYTE_PAIRS)
+    clean, characters = load_int64(model + 8 * CLEAN), load_int64(model + 8 * CHARACTERS)
+    at, count, written = np.int64(0), np.int64(0), np.int64(0)
+    begin = at  # of the segment
+    before = np.int64(-1)  # the byte that the last symbol is, or -1
+    while at < length:
+        lead = load8(piece + at)
+        entry = np.int64(NO_CHARACTER)
+        if lead >= 0x80 and characters != 0:
+            entry = character_at(piece, at, length, clean, characters)
+        if entry == NO_CHARACTER:
+            number, size, byte = load32(byte_ids + (lead << 2)), np.int64(1), lead
+        else:
+            number, size, byte = load32(entry + 4), load32(entry) >> 4, np.int64(-1)
+            num_ids = load32(entry) & 15
+            if num_ids > 1:
+                # these ids join with no other
+                if count > 0:
+                    written += _merge_segment(scratch, count, out + (written << 2), model)
+                for i in range(num_ids):
+                    store32(out + ((written + i) << 2), load32(entry + 4 + (i << 2)))
+                written += num_ids
+                at += size
+                count, begin = np.int64(0), at
+                continue
+        if count == SHORT_SYMBOLS:
+            return written + merge_long(piece + begin, length - begin, out + (written << 2), model)
+        if count > 0:
+            if before >= 0 and byte >= 0:
+                value = load_int64(grid + (((before << 8) | byte) << 3))
+            else:
+                value = pair_value(model, load_int64(scratch + _SYMBOLS + ((count - 1) << 3)), number)
+            _set_pair(scratch, count - 1, value)
+        store64(scratch + _SYMBOLS + (count << 3), number)
+        count += 1
+        at += size
+        before = byte
+    if count > 0:
+        written += _merge_segment(scratch, count, out + (written << 2), model)
+    return written
 
 
 @njit
-def _last_two_parts(begin, length, none, bounds, joined, vocabulary):
-    """int64: in how many parts the bytes end up, at most two wanted. Part i is bytes bounds[i] to bounds[i + 1].
-
-    joined[i] is the rank of parts i and i + 1 together, `none` if that is no token. vocabulary: a model vector.
-    """
-    table, bits = vocabulary[VOCABULARY], vocabulary[VOCABULARY_BITS]
-    arena, offsets = vocabulary[VOCABULARY_ARENA], vocabulary[VOCABULARY_OFFSETS]
-    for i in range(length + 1):
-        bounds[i] = i
-    first, last = np.int64(0), length - 2
-    count = length
-    while True:
-        for i in range(first, last + 1):
-            index = find_index(begin + bounds[i], bounds[i + 2] - bounds[i], table, bits, arena, offsets)
-            joined[i] = none if index < 0 else index
-        if count <= 2:
-            return count
-        best, at = none, np.int64(0)
-        for i in range(count - 1):
-            if joined[i] < best:
-                best, at = joined[i], np.int64(i)
-        if best == none:
-            return count
-        count -= 1
-        for i in range(at + 1, count + 1):
-            bounds[i] = bounds[i + 1]
-        for i in range(at, count - 1):
-            joined[i] = joined[i + 1]
-        first, last = max(at - 1, np.int64(0)), min(at, count - 2)
-
-
-@njit(cache=True, nogil=True)
-def derive_merges(vocabulary, longest, ids, merges):
-    """Fills row i of merges with the last two parts of token i when its bytes are encoded on their own, and its id.
-
-    Tokens are in rank order; a token that encoding never makes gets -1. No other pair can ever make the token: while
-    it is being made no merge crosses its bounds, so inside them all goes as if its bytes stood alone.
-    """
-    table, bits = vocabulary[VOCABULARY], vocabulary[VOCABULARY_BITS]
-    arena, offsets = vocabulary[VOCABULARY_ARENA], vocabulary[VOCABULARY_OFFSETS]
-    bounds, joined = np.empty(longest + 2, np.int64), np.empty(longest + 2, np.int64)
-    for token in range(len(ids)):
-        start = load_int64(offsets + (token << 3))
-        begin, length = arena + start, load_int64(offsets + ((token + 1) << 3)) - start
-        for column in range(3):
-            merges[token, column] = -1
-        if length < 2 or _last_two_parts(begin, length, np.int64(len(ids)), bounds, joined, vocabulary) != 2:
-            continue
-        left = find_index(begin, bounds[1], table, bits, arena, offsets)
-        right = find_index(begin + bounds[1], length - bounds[1], table, bits, arena, offsets)
-        merges[token, 0], merges[token, 1], merges[token, 2] = ids[left], ids[right], ids[token]
+def encode_piece(piece, length, out, model, scratch):
+    """int64: how many ids the piece becomes; they are written to `out`. model, scratch: addresses, see `SCRATCH`."""
+    table = load_int64(model + 8 * VOCABULARY)
+    if table != 0:
+        bits, arena = load_int64(model + 8 * VOCABULARY_BITS), load_int64(model + 8 * VOCABULARY_ARENA)
+        index = find_index(piece, length, table, bits, arena, load_int64(model + 8 * VOCABULARY_OFFSETS))
+        if index >= 0:
+            store32(out, load32(load_int64(model + 8 * WHOLE_IDS) + (index << 2)))
+            return np.int64(1)
+    return merge_piece(piece, length, out, model, scratch)

@@ -30,26 +30,41 @@ ROW_SHIFT = 5
 # ROW_SLOT of a row that this merge has not met, and of one that gets no slot
 UNTOUCHED = -2
 
+# int64 fields of a symbol: its length, its words (see `joined_words`), and three fingerprints (see `joined_name`)
+LENGTH, WORDS, NAME, TAIL, TAIL_POWER, OPENS_PREFIX = 0, 8, 16, 24, 32, 40
+SYMBOL_WORDS = 8
+SYMBOL_SHIFT = 6
+
 # words of the state vector
 (
     NUM_MERGES,
-    MERGES_WANTED,
+    NUM_SYMBOLS,
+    SYMBOLS_WANTED,
+    NUM_INITIAL,
     NUM_SLOTS,
     HEAP_SIZE,
     ARENA_USED,
     THRESHOLD,
     MAX_LENGTH,
+    MAX_WORDS,
     WORK,
     PLACES_NEEDED,
     MERGES_IN_WINDOW,
-) = range(10)
-STATE_WORDS = 10
+    PRODUCT,
+    CHECKED_LEFT,
+    CHECKED_RIGHT,
+) = range(16)
+STATE_WORDS = 16
 
 NUM_BYTES = 256
 
 # columns of the merges table
-LEFT, RIGHT, MERGE_COUNT, LENGTH = range(4)
+LEFT, RIGHT, MERGE_COUNT, MADE = range(4)
 MERGE_WORDS = 4
+
+# bits of a symbol's words: it begins or ends inside a word, it takes part in no merge; above them, how many words
+BEGINS_INSIDE, ENDS_INSIDE, CLOSED = 1, 2, 4
+WORD_COUNT_SHIFT = 3
 
 
 @njit(forceinline=True)
@@ -58,16 +73,33 @@ def token_at(tokens, place):
 
 
 @njit(forceinline=True)
-def symbol_length(symbol, merges):
-    return np.int64(1) if symbol < NUM_BYTES else merges[symbol - NUM_BYTES, LENGTH]
+def symbol_field(symbols, symbol, field):
+    """int64: one field of a symbol; `symbols` is the address of the table."""
+    return load_int64(symbols + (symbol << SYMBOL_SHIFT) + field)
 
 
 @njit(forceinline=True)
-def too_long(left, right, merges, state):
-    """bool: whether the pair may not be merged for its length. Two bytes always may, as in `tokenizers`."""
-    if max(left, right) < NUM_BYTES:
+def joined_words(left, right):
+    """int64: the words field of two symbols joined. A word is a run of bytes that are not white space."""
+    count = (left >> WORD_COUNT_SHIFT) + (right >> WORD_COUNT_SHIFT)
+    if (left & ENDS_INSIDE) != 0 and (right & BEGINS_INSIDE) != 0:
+        count -= 1
+    return (count << WORD_COUNT_SHIFT) | (left & BEGINS_INSIDE) | (right & ENDS_INSIDE)
+
+
+@njit(forceinline=True)
+def may_merge(left, right, symbols, state):
+    """bool: whether the length and the words of the pair allow it. Two initial symbols are never too long."""
+    if max(left, right) >= state[NUM_INITIAL]:
+        length = symbol_field(symbols, left, LENGTH) + symbol_field(symbols, right, LENGTH)
+        if length >= state[MAX_LENGTH]:
+            return False
+    if state[MAX_WORDS] == 0:
+        return True
+    left_words, right_words = symbol_field(symbols, left, WORDS), symbol_field(symbols, right, WORDS)
+    if ((left_words | right_words) & CLOSED) != 0:
         return False
-    return symbol_length(left, merges) + symbol_length(right, merges) >= state[MAX_LENGTH]
+    return (joined_words(left_words, right_words) >> WORD_COUNT_SHIFT) <= state[MAX_WORDS]
 
 
 # The heap: pairs of int64 (count, slot), four children a node; the most frequent pair first, ties by the pair itself.

@@ -20,41 +20,19 @@ from textmill.ops.bpe.cpu_pairs import (
     TOKEN_SHIFT,
     WEIGHT,
     heap_push,
+    may_merge,
     token_at,
-    too_long,
 )
 from textmill.ops.memory import address_of, bits_of, fold_multiply, keep, load32, load_int64, store32, store64
 
-_PAIR_SALT = np.uint64(0x9E3779B97F4A7C15)
-_PAIR_MIX = np.uint64(0xD6E8FEB86659FD93)
+PAIR_SALT = 0x9E3779B97F4A7C15
+PAIR_MIX = 0xD6E8FEB86659FD93
 
 
 @njit(forceinline=True)
-def _pair_bucket(pair, bits):
-    return np.int64(fold_multiply(np.uint64(pair) ^ _PAIR_SALT, _PAIR_MIX) >> np.uint64(64 - bits))
-
-
-@njit(cache=True, nogil=True)
-def lay_out(arena, offsets, symbol_of_byte, weight_of_piece, tokens):
-    """int64: how many tokens the pieces of two bytes or more need; writes them unless `tokens` is empty."""
-    count = np.int64(1)
-    write = len(tokens) > 0
-    if write:
-        tokens[0, 0], tokens[0, 1], tokens[0, 2], tokens[0, 3] = FENCE, 1, NO_SLOT, 0
-    for piece in range(len(offsets) - 1):
-        begin, end = offsets[piece], offsets[piece + 1]
-        if end - begin < 2:
-            continue
-        if not write:
-            count += end - begin + 1
-            continue
-        for i in range(begin, end + 1):
-            tokens[count, 0] = symbol_of_byte[arena[i]] if i < end else FENCE
-            tokens[count, 1] = 1
-            tokens[count, 2] = NO_SLOT
-            tokens[count, 3] = weight_of_piece[piece]
-            count += 1
-    return count
+def pair_bucket(pair, bits):
+    """int64 in 0..2**bits - 1: where a table keeps a pair, left << 32 | right."""
+    return np.int64(fold_multiply(np.uint64(pair) ^ np.uint64(PAIR_SALT), np.uint64(PAIR_MIX)) >> np.uint64(64 - bits))
 
 
 @njit(cache=True, nogil=True)
@@ -79,7 +57,7 @@ def close_gaps(tokens, num_places, weights, sketch):
         store32(moved + SLOT, np.int64(NO_SLOT))
         store32(moved + WEIGHT, weight)
         if left >= 0 and symbol >= 0:
-            bucket = _pair_bucket((left << 32) | symbol, bits)
+            bucket = pair_bucket((left << 32) | symbol, bits)
             sketch[bucket] += weights[weight]
             largest = max(largest, sketch[bucket])
         left = symbol
@@ -89,7 +67,7 @@ def close_gaps(tokens, num_places, weights, sketch):
 
 
 @njit(cache=True, nogil=True)
-def count_frequent(tokens, num_places, weights, sketch, table, slots, merges, state):
+def count_frequent(tokens, num_places, weights, sketch, table, slots, symbols, state):
     """int64: how many slots were given to pairs whose sketch reaches the threshold, or -1 if there is too little room.
 
     table: int32[2**k], slot + 1 or 0 for free. Every token gets its pair's slot, or none.
@@ -98,17 +76,17 @@ def count_frequent(tokens, num_places, weights, sketch, table, slots, merges, st
     mask = len(table) - 1
     table[:] = 0
     num_slots = np.int64(0)
-    base, slots_at = address_of(tokens), address_of(slots)
+    base, slots_at, symbols_at = address_of(tokens), address_of(slots), address_of(symbols)
     for place in range(num_places - 1):
         token = token_at(base, place)
         left, right = load32(token + SYMBOL), load32(token + (1 << TOKEN_SHIFT) + SYMBOL)
         store32(token + SLOT, np.int64(NO_SLOT))
         pair = (left << 32) | right
-        if left < 0 or right < 0 or sketch[_pair_bucket(pair, sketch_bits)] < state[THRESHOLD]:
+        if left < 0 or right < 0 or sketch[pair_bucket(pair, sketch_bits)] < state[THRESHOLD]:
             continue
-        if too_long(left, right, merges, state):
+        if not may_merge(left, right, symbols_at, state):
             continue
-        bucket = _pair_bucket(pair, table_bits)
+        bucket = pair_bucket(pair, table_bits)
         while (
             table[bucket] != 0 and load_int64(slots_at + ((np.int64(table[bucket]) - 1) << SLOT_SHIFT) + PAIR) != pair
         ):
@@ -127,7 +105,7 @@ def count_frequent(tokens, num_places, weights, sketch, table, slots, merges, st
         store64(slot + PAIR_COUNT, load_int64(slot + PAIR_COUNT) + weights[load32(token + WEIGHT)])
         store64(slot + NUM_PLACES, load_int64(slot + NUM_PLACES) + 1)
         store32(token + SLOT, number)
-    keep(tokens), keep(slots)
+    keep(tokens), keep(slots), keep(symbols)
     return num_slots
 
 

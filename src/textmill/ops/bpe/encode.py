@@ -1,23 +1,21 @@
 """`BpeEncoder`: pieces to ids, for any byte-level BPE vocabulary."""
 
 import threading
-from collections import defaultdict, deque
 from collections.abc import Mapping
 from typing import Self
 
 import numpy as np
 
 from textmill.errors import ConfigError, DataError, NotSupportedError
-from textmill.ops.bpe import cpu_characters as characters_kernels
 from textmill.ops.bpe import cpu_encode as kernels
 from textmill.ops.bpe import cpu_merge as merging
-from textmill.ops.bpe.count import PieceCounter, PieceCounts
+from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
 from textmill.ops.bpe.keys import bad_ends, check_block
-from textmill.ops.memory import PADDING, padded
+from textmill.ops.bpe.tables import Tables, add_vocabulary, contents_of
+from textmill.ops.memory import PADDING
 
 DEFAULT_CACHE_BYTES = 128 << 20
-OUT_SLACK = 16
-"""Ids that `out` must hold beyond one for each byte: the kernel stores four at a time."""
+OUT_SLACK = kernels.OUT_SLACK
 
 LONGEST_RANKED = 1 << 12
 """Bytes of a token of `from_ranks`: how it is merged is found in quadratic time. Published ones have 128 and fewer."""
@@ -25,8 +23,41 @@ LONGEST_RANKED = 1 << 12
 # a power of two, and two at least
 _FIRST_BUCKETS = 1 << 12
 _FIRST_ARENA_BYTES = 1 << 18
+_GROWTH = 4
+_MANY_BUCKETS = 1 << 18
+"""A table that fills so many will need far more: the text is not in a language that the vocabulary was made for."""
 _PIECES_PER_BLOCK = 1 << 15
 _MAX_ID = (1 << 31) - 1
+_MOST_IDS_AT_ONCE = 1 << 28
+_NO_MARKS = np.empty(0, dtype=np.int64)
+
+
+class FlatIds:
+    """The ids of one text after another, in one int32 array that is made once and cut to size at the end."""
+
+    def __init__(self, num_bytes: int) -> None:
+        """num_bytes: of the texts, if known. Memory that no id is written to costs nothing."""
+        most = num_bytes if num_bytes <= _MOST_IDS_AT_ONCE else num_bytes // 2
+        self.array = np.empty(most + OUT_SLACK, dtype=np.int32)
+        self.count = 0
+
+    @classmethod
+    def within(cls, array: np.ndarray) -> "FlatIds":
+        """Ids that go to a part of an array, which has room for them."""
+        made = cls.__new__(cls)
+        made.array, made.count = array, 0
+        return made
+
+    def grow(self, used: int, needed: int) -> None:
+        """Makes room for so many ids beyond those used."""
+        self.array.resize(max(used + needed, len(self.array) * 3 // 2), refcheck=False)
+
+    def take(self) -> np.ndarray:
+        """int32: the ids. Nothing can be added any more."""
+        array, self.array = self.array, np.empty(0, dtype=np.int32)
+        # gives back what was not used, without a copy
+        array.resize(self.count, refcheck=False)
+        return array
 
 
 class BpeEncoder:
@@ -40,7 +71,7 @@ class BpeEncoder:
     [256, 98, 97]
     """
 
-    def __init__(self, tables: "_Tables", cache_bytes: int) -> None:
+    def __init__(self, tables: Tables, cache_bytes: int) -> None:
         """Use `from_merges` or `from_ranks`."""
         self._tables = tables
         self._cache_limit = cache_bytes
@@ -77,7 +108,7 @@ class BpeEncoder:
                 f"ids in merges must be >= 0, got {merges.min()}", fix="look every token up in the vocabulary"
             )
         whole = dict(whole_pieces or {})
-        return cls(_Tables(byte_ids, merges, whole, _contents(byte_ids, merges, whole)), cache_bytes)
+        return cls(Tables(byte_ids, merges, whole, contents_of(byte_ids, merges, whole)), cache_bytes)
 
     @classmethod
     def from_ranks(cls, ranks: Mapping[bytes, int], *, cache_bytes: int = DEFAULT_CACHE_BYTES) -> Self:
@@ -103,13 +134,13 @@ class BpeEncoder:
             )
         merges = np.empty((len(tokens), 3), dtype=np.int32)
         vocabulary = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
-        owned = _add_vocabulary(vocabulary, ranks)
-        merging.derive_merges(vocabulary, longest, owned[-1], merges)
+        owned = add_vocabulary(vocabulary, ranks)
+        vocabulary_kernels.derive_merges(vocabulary, longest, owned[-1], merges)
         byte_ids = np.array([ranks[bytes([value])] for value in range(256)], dtype=np.int32)
         contents: list[bytes] = [b""] * (int(ids[-1]) + 1)
         for token, number in ranks.items():
             contents[number] = token
-        return cls(_Tables(byte_ids, merges, dict(ranks), contents), cache_bytes)
+        return cls(Tables(byte_ids, merges, dict(ranks), contents), cache_bytes)
 
     @property
     def cache_bytes(self) -> int:
@@ -153,7 +184,26 @@ class BpeEncoder:
                 f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
             )
         with self._lock:
-            return self._encode(text, start, ends, out)
+            self._state[kernels.WRITTEN] = 0
+            self._encode(text, start, ends, _NO_MARKS, _NO_MARKS, FlatIds.within(out))
+            return int(self._state[kernels.WRITTEN])
+
+    def encode_flat(
+        self, text: np.ndarray, start: int, ends: np.ndarray, marks: np.ndarray, into: FlatIds
+    ) -> np.ndarray:
+        """Appends the ids of the pieces to `into`. int64: for each mark, the ids that `into` then holds before it.
+
+        marks: int64 numbers of pieces, not decreasing: where documents end.
+
+        Raises:
+            DataError: as in `encode`.
+        """
+        ends, mark_ids = check_block(text, start, ends, None), np.empty(len(marks), dtype=np.int64)
+        with self._lock:
+            self._state[kernels.WRITTEN] = into.count
+            self._encode(text, start, ends, marks, mark_ids, into)
+            into.count = int(self._state[kernels.WRITTEN])
+        return mark_ids
 
     def encode_with_ends(
         self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None
@@ -162,161 +212,71 @@ class BpeEncoder:
         ids = self.encode(text, start, ends, num_pieces)
         return ids, np.cumsum(self._tables.lengths[ids], dtype=np.int32)
 
-    def _encode(self, text: np.ndarray, start: int, ends: np.ndarray, out: np.ndarray) -> int:
-        written, state = 0, self._state
-        state[kernels.CURSOR] = 0
-        while state[kernels.CURSOR] < len(ends):
-            count, status = kernels.encode_block(
-                text, start, ends, out[written:], self._table, self._arena, self._tables.model, state
-            )
-            written += count
+    def _encode(
+        self,
+        text: np.ndarray,
+        start: int,
+        ends: np.ndarray,
+        marks: np.ndarray,
+        mark_ids: np.ndarray,
+        into: FlatIds,
+    ) -> None:
+        state = self._state
+        state[kernels.CURSOR] = state[kernels.MARK] = 0
+        while status := kernels.encode_block(
+            text, start, ends, marks, mark_ids, into.array, self._table, self._arena, self._tables.model, state
+        ):
             if status == kernels.BAD_ENDS:
                 raise bad_ends()
             if status == kernels.CROWDED:
                 self._grow_table()
             elif status == kernels.ARENA_FULL:
                 self._grow_arena()
-        return written
+            elif status == kernels.OUT_FULL:
+                into.grow(int(state[kernels.WRITTEN]), int(ends[-1]) + OUT_SLACK)
 
     def _reset_cache(self) -> None:
         self._table = _new_table(_FIRST_BUCKETS)
         self._arena = np.empty(_FIRST_ARENA_BYTES + PADDING, dtype=np.uint8)
-        self._state[:] = 0
+        self._state[kernels.INSERTED] = self._state[kernels.ARENA_USED] = 0
         self._let_grow()
 
     def _grow_table(self) -> None:
-        grown = _new_table(2 * (len(self._table) - 2))
+        # whoever meets so many pieces will meet most of the vocabulary, so it goes in without being merged
+        text, offsets, ids = self._tables.seeds
+        num_buckets = self._num_buckets()
+        seeded = max(2 * num_buckets, 1 << (2 * len(ids)).bit_length())
+        if num_buckets == _FIRST_BUCKETS and seeded <= self._most_buckets():
+            grown = _new_table(seeded)
+            kernels.seed(grown, text, offsets, ids)
+            self._state[kernels.INSERTED] += len(ids)
+        else:
+            growth = _GROWTH if num_buckets >= _MANY_BUCKETS else 2
+            grown = _new_table(min(growth * num_buckets, self._most_buckets()))
         kernels.move_entries(self._table, grown)
         self._table = grown
         self._let_grow()
 
     def _let_grow(self) -> None:
-        # twice as large, the table may still take no more than half of the cache's bytes
-        num_buckets = len(self._table) // 2 - 1
-        self._state[kernels.MAY_GROW] = self._cache_limit >= 4 * kernels.BUCKET_BYTES * num_buckets
+        self._state[kernels.MAY_GROW] = self._most_buckets() > self._num_buckets()
+
+    def _num_buckets(self) -> int:
+        return len(self._table) // 2 - 1
+
+    def _most_buckets(self) -> int:
+        """The table may take half of the cache's bytes; a power of two."""
+        return 1 << max(self._cache_limit // 2 // kernels.BUCKET_BYTES, 1).bit_length() - 1
 
     def _grow_arena(self) -> None:
         # the arena may take the other half
-        if 4 * (len(self._arena) - PADDING) > self._cache_limit:
+        if 2 * _GROWTH * (len(self._arena) - PADDING) > self._cache_limit:
             # a new generation: keeping what is still in use would cost more than merging it again
-            cursor = self._state[kernels.CURSOR]
             self._reset_cache()
-            self._state[kernels.CURSOR] = cursor
             return
         used = int(self._state[kernels.ARENA_USED])
-        grown = np.empty(2 * (len(self._arena) - PADDING) + PADDING, dtype=np.uint8)
+        grown = np.empty(_GROWTH * (len(self._arena) - PADDING) + PADDING, dtype=np.uint8)
         grown[:used] = self._arena[:used]
         self._arena = grown
-
-
-class _Tables:
-    """What is fixed about an encoder, as arrays, and their addresses in one vector for the kernels."""
-
-    def __init__(
-        self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]
-    ) -> None:
-        """contents: the bytes of each id."""
-        self.lengths = np.array([len(content) for content in contents], dtype=np.int32)
-        """int32[largest id + 1]: bytes of each token, 0 where there is none."""
-        pair_bits = max(4, (2 * len(merges)).bit_length())
-        pairs = np.empty((1 << pair_bits, 2), dtype=np.int64)
-        byte_pairs = np.empty(1 << 16, dtype=np.int64)
-        merging.build_pairs(merges, byte_ids, pairs, byte_pairs)
-        self.model = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
-        self._owned = [pairs, byte_pairs, byte_ids]
-        self.model[merging.PAIR_BITS] = pair_bits
-        for word, array in ((merging.PAIRS, pairs), (merging.BYTE_PAIRS, byte_pairs), (merging.BYTE_IDS, byte_ids)):
-            self.model[word] = array.ctypes.data
-        if _in_order(merges, len(contents)):
-            self._add_characters(merges, contents)
-        if whole_pieces:
-            self._owned += _add_vocabulary(self.model, whole_pieces)
-
-    def _add_characters(self, merges: np.ndarray, contents: list[bytes]) -> None:
-        """See `cpu_characters`. Before the vocabulary is added: what characters become is asked of the merges alone."""
-        firsts = np.array([content[0] if content else 0 for content in contents], dtype=np.uint8)
-        lasts = np.array([content[-1] if content else 0 for content in contents], dtype=np.uint8)
-        whole = np.array([_is_whole(content) for content in contents], dtype=np.bool_)
-        clean = characters_kernels.clean_boundaries(merges, firsts, lasts, whole)
-        candidates = [
-            content for content in contents if len(content) == 3 and content[0] >= 0xE0 and _is_whole(content)
-        ]
-        characters = np.full(characters_kernels.CHARACTERS, characters_kernels.NO_CHARACTER, dtype=np.int32)
-        for character in candidates:
-            ids = merging.encode_alone(padded(character), len(character), self.model)
-            if len(ids) == 1:
-                characters[ord(character.decode())] = ids[0]
-        self._owned += [clean, characters]
-        self.model[merging.CLEAN], self.model[merging.CHARACTERS] = clean.ctypes.data, characters.ctypes.data
-
-
-def _add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.ndarray]:
-    """Puts a table from bytes to ids into the model vector; the caller holds the arrays it returns, ids (int32) last.
-
-    The table is that of a counter which has met each token once, in the order of ids.
-    """
-    ordered = sorted(tokens.items(), key=lambda item: item[1])
-    ids = np.array([number for _, number in ordered], dtype=np.int32)
-    counts = PieceCounts.from_mapping({token: 1 for token, _ in ordered})
-    counter = PieceCounter()
-    counter.add(counts.arena, 0, counts.offsets[1:].astype(np.int32))
-    table, arena, offsets = counter.index_arrays()
-    model[merging.VOCABULARY] = table.ctypes.data
-    model[merging.VOCABULARY_BITS] = len(table).bit_length() - 1
-    model[merging.VOCABULARY_ARENA] = arena.ctypes.data
-    model[merging.VOCABULARY_OFFSETS] = offsets.ctypes.data
-    model[merging.WHOLE_IDS] = ids.ctypes.data
-    return [table, arena, offsets, ids]
-
-
-def _contents(byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int]) -> list[bytes]:
-    """The bytes of each id, b"" where there is none."""
-    largest = max(int(byte_ids.max()), int(merges.max(initial=0)), max(whole_pieces.values(), default=0))
-    contents = [b""] * (largest + 1)
-    for value, number in enumerate(byte_ids.tolist()):
-        contents[number] = bytes([value])
-    rows: deque[list[int]] = deque(merges.tolist())
-    waiting: defaultdict[int, list[list[int]]] = defaultdict(list)
-    while rows:
-        row = left, right, product = rows.popleft()
-        absent = [part for part in (left, right) if not contents[part]]
-        if absent:
-            waiting[absent[0]].append(row)
-            continue
-        if not contents[product]:
-            rows += waiting.pop(product, ())
-        _name(contents, product, contents[left] + contents[right])
-    # what still waits builds on ids that nothing makes
-    for piece, number in whole_pieces.items():
-        _name(contents, number, piece)
-    return contents
-
-
-def _name(contents: list[bytes], number: int, content: bytes) -> None:
-    if contents[number] not in (b"", content):
-        raise ConfigError(
-            f"the id {number} stands for {contents[number]!r} and for {content!r}", fix="give each token its own id"
-        )
-    contents[number] = content
-
-
-def _in_order(merges: np.ndarray, num_ids: int) -> bool:
-    """Whether every merge comes after all merges that make its parts. Rows of -1 are no merges."""
-    ranks = np.flatnonzero(merges[:, 0] >= 0)
-    # the last row of a pair gives its rank
-    _, last = np.unique((merges[ranks, 0].astype(np.int64) << 32 | merges[ranks, 1])[::-1], return_index=True)
-    ranks = ranks[len(ranks) - 1 - last]
-    made_by = np.full(num_ids, -1, dtype=np.int64)
-    np.maximum.at(made_by, merges[ranks, 2], ranks)
-    return bool((made_by[merges[ranks, :2]] < ranks[:, None]).all())
-
-
-def _is_whole(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _new_table(num_buckets: int) -> np.ndarray:

@@ -14,6 +14,8 @@ from textmill.ops.memory import PADDING, fold_multiply, hash_span, load64, low_b
 
 INLINE_BYTES = 15
 """The longest piece that fits in its own key."""
+KEY_MASKS = 2 * (INLINE_BYTES + 1)
+"""Words that `fill_key_masks` writes."""
 
 _LENGTH_SHIFT = np.uint64(56)
 _INLINE_LENGTH = np.uint64(0x0F << 56)
@@ -31,6 +33,23 @@ def piece_key(address, length):
     first = low_bytes(load64(address), min(length, 8))
     beyond = np.uint64(8 * max(length - 8, 0))
     second = load64(address + 8) & ((_ONE << beyond) - _ONE)
+    return first, second | (np.uint64(length) << _LENGTH_SHIFT)
+
+
+@njit(forceinline=True)
+def fill_key_masks(masks):
+    """Fills uint64[KEY_MASKS]: for each length up to `INLINE_BYTES`, which bits of a key's two words are the piece's."""
+    ones = ~_ZERO
+    for length in range(INLINE_BYTES + 1):
+        masks[2 * length] = ones if length >= 8 else (_ONE << np.uint64(8 * length)) - _ONE
+        masks[2 * length + 1] = (_ONE << np.uint64(8 * max(length - 8, 0))) - _ONE
+
+
+@njit(forceinline=True)
+def inline_key(address, length, masks):
+    """(uint64, uint64): `piece_key` of 1 to `INLINE_BYTES` bytes, with fewer instructions. masks: the address."""
+    entry = masks + (length << 4)
+    first, second = load64(address) & load64(entry), load64(address + 8) & load64(entry + 8)
     return first, second | (np.uint64(length) << _LENGTH_SHIFT)
 
 

@@ -110,10 +110,18 @@ def _symbol(at, end, classes):
 @njit(forceinline=True)
 def _run(at, end, classes, mask):
     """The address after the symbols of the mask's classes that start at `at`."""
-    symbol = _symbol(at, end, classes)
-    while symbol & mask:
-        at += symbol & _WIDTH
-        symbol = _symbol(at, end, classes)
+    while at < end:
+        lead = load8(at)
+        # apart, so that the width of a symbol is known before its class is loaded
+        if lead < 0x80:
+            if not (load8(classes + lead) << 3) & mask:
+                break
+            at += 1
+        else:
+            symbol = _wide_symbol(at, end, classes, lead)
+            if not symbol & mask:
+                break
+            at += symbol & _WIDTH
     return at
 
 
@@ -204,7 +212,7 @@ def _gpt2_rest(at, end, classes):
 
 
 @njit(forceinline=True)
-def _cl100k_rest(at, end, classes, order):
+def _cl100k_rest(at, end, classes, order, most_numbers=3):
     """The end of the piece at `at`, when it isn't a word of ASCII letters."""
     length = _contraction(at, end, True)
     if length > 0:
@@ -214,7 +222,7 @@ def _cl100k_rest(at, end, classes, order):
     if symbol & _LETTER:
         return _letters(after, end, classes)
     if symbol & _NUMBER:
-        return _numbers(at, end, classes, 3)
+        return _numbers(at, end, classes, most_numbers)
     if symbol & _NEWLINE:
         return _white_space(at, end, classes, order)
     following = _symbol(after, end, classes)
@@ -235,9 +243,10 @@ def _o200k_word(at, end, classes):
     neither. The first takes every symbol that isn't lower case; if no lower case follows, it gives back symbols until
     the last one given back isn't upper case either. A mark can be a prefix too, with the same end.
     """
-    after_either = at
-    stop = at
-    symbol = _symbol(at, end, classes)
+    # most texts without case end in this loop
+    stop = _run(at, end, classes, _EITHER_CASE)
+    after_either = stop
+    symbol = _symbol(stop, end, classes)
     while symbol & _NOT_LOWER:
         stop += symbol & _WIDTH
         if symbol & _EITHER_CASE:
@@ -329,14 +338,14 @@ def split_gpt2(text, start, stop, ends, classes):
 
 
 @njit(forceinline=True)
-def _split_cl100k(text, start, stop, ends, classes, order):
+def _split_cl100k(text, start, stop, ends, classes, order, most_numbers):
     origin, table, out = address_of(text) + start, address_of(classes), address_of(ends)
     at, end = origin, origin + (stop - start)
     full = out + 4 * len(ends)
     first = out
     while at < end and out < full:
         after = _ascii_word(at, end, table)
-        at = after if after > 0 else _cl100k_rest(at, end, table, order)
+        at = after if after > 0 else _cl100k_rest(at, end, table, order, most_numbers)
         store32(out, at - origin)
         out += 4
     keep(text)
@@ -348,13 +357,19 @@ def _split_cl100k(text, start, stop, ends, classes, order):
 @njit(cache=True, nogil=True)
 def split_cl100k(text, start, stop, ends, classes):
     """See the head of this file."""
-    return _split_cl100k(text, start, stop, ends, classes, _RUN_AT_END_THEN_LINE)
+    return _split_cl100k(text, start, stop, ends, classes, _RUN_AT_END_THEN_LINE, 3)
 
 
 @njit(cache=True, nogil=True)
 def split_llama3(text, start, stop, ends, classes):
     """See the head of this file. cl100k as it was first published: only white space at the end differs."""
-    return _split_cl100k(text, start, stop, ends, classes, _LINE)
+    return _split_cl100k(text, start, stop, ends, classes, _LINE, 3)
+
+
+@njit(cache=True, nogil=True)
+def split_qwen2(text, start, stop, ends, classes):
+    """See the head of this file. Llama 3's with each number alone."""
+    return _split_cl100k(text, start, stop, ends, classes, _LINE, 1)
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,143 @@
+"""`Tables`: a vocabulary as the arrays that the encoding kernels read."""
+
+from collections import defaultdict, deque
+from collections.abc import Mapping
+
+import numpy as np
+
+from textmill.errors import ConfigError
+from textmill.ops.bpe import cpu_characters as characters_kernels
+from textmill.ops.bpe import cpu_merge as merging
+from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
+from textmill.ops.bpe.count import PieceCounter, PieceCounts
+from textmill.ops.bpe.keys import INLINE_BYTES
+from textmill.ops.memory import padded
+
+
+class Tables:
+    """What is fixed about an encoder, as arrays, and their addresses in one vector for the kernels."""
+
+    def __init__(
+        self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]
+    ) -> None:
+        """contents: the bytes of each id."""
+        self.lengths = np.array([len(content) for content in contents], dtype=np.int32)
+        """int32[largest id + 1]: bytes of each token, 0 where there is none."""
+        pair_bits = max(4, (2 * len(merges)).bit_length())
+        pairs = np.empty((1 << pair_bits, 2), dtype=np.int64)
+        byte_pairs = np.empty(1 << 16, dtype=np.int64)
+        # sixteen bits of the filter for each pair: it says "perhaps" of one absent pair in sixteen
+        filter_bits = max(6, (16 * len(merges)).bit_length())
+        pair_filter = np.zeros(1 << (filter_bits - 3), dtype=np.uint8)
+        merging.build_pairs(merges, byte_ids, pairs, pair_filter, byte_pairs)
+        self.model = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
+        self._owned = [pairs, pair_filter, byte_pairs, byte_ids]
+        words = merging.PAIRS, merging.FILTER, merging.BYTE_PAIRS, merging.BYTE_IDS
+        for word, array in zip(words, self._owned, strict=True):
+            self.model[word] = array.ctypes.data
+        self.model[merging.PAIR_BITS], self.model[merging.FILTER_BITS] = pair_bits, filter_bits
+        if _in_order(merges, len(contents)):
+            self._add_characters(merges, contents)
+        made = self._made_by_merging(contents)
+        self.seeds = _packed(contents, np.flatnonzero(made & (self.lengths <= INLINE_BYTES)))
+        """Tokens that are pieces by themselves, for the cache: (padded uint8 bytes, int64 offsets, int32 ids)."""
+        others = {piece: number for piece, number in whole_pieces.items() if not made[number]}
+        if others:
+            self._owned += add_vocabulary(self.model, others)
+
+    def _made_by_merging(self, contents: list[bytes]) -> np.ndarray:
+        """bool[ids]: whether the bytes of the token, on their own, become this token."""
+        arena, offsets, ids = _packed(contents, np.flatnonzero(self.lengths))
+        made = np.zeros(len(ids), dtype=np.uint8)
+        vocabulary_kernels.made_by_merging(arena, offsets, ids, made, self.model)
+        found = np.zeros(len(contents), dtype=np.bool_)
+        found[ids] = made
+        return found
+
+    def _add_characters(self, merges: np.ndarray, contents: list[bytes]) -> None:
+        """See `cpu_characters`. Before the vocabulary is added: what characters become is asked of the merges alone."""
+        firsts = np.array([content[0] if content else 0 for content in contents], dtype=np.uint8)
+        lasts = np.array([content[-1] if content else 0 for content in contents], dtype=np.uint8)
+        whole = np.array([_is_whole(content) for content in contents], dtype=np.bool_)
+        clean = characters_kernels.clean_boundaries(merges, firsts, lasts, whole)
+        characters = np.zeros((characters_kernels.CODE_POINTS, characters_kernels.ENTRY_WORDS), dtype=np.int32)
+        vocabulary_kernels.fill_characters(characters, self.model)
+        self._owned += [clean, characters]
+        self.model[merging.CLEAN], self.model[merging.CHARACTERS] = clean.ctypes.data, characters.ctypes.data
+
+
+def add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.ndarray]:
+    """Puts a table from bytes to ids into the model vector; the caller holds the arrays it returns, ids (int32) last.
+
+    The table is that of a counter which has met each token once, in the order of ids.
+    """
+    ordered = sorted(tokens.items(), key=lambda item: item[1])
+    ids = np.array([number for _, number in ordered], dtype=np.int32)
+    counts = PieceCounts.from_mapping({token: 1 for token, _ in ordered})
+    counter = PieceCounter()
+    counter.add(counts.arena, 0, counts.offsets[1:].astype(np.int32))
+    table, arena, offsets = counter.index_arrays()
+    model[merging.VOCABULARY] = table.ctypes.data
+    model[merging.VOCABULARY_BITS] = len(table).bit_length() - 1
+    model[merging.VOCABULARY_ARENA] = arena.ctypes.data
+    model[merging.VOCABULARY_OFFSETS] = offsets.ctypes.data
+    model[merging.WHOLE_IDS] = ids.ctypes.data
+    return [table, arena, offsets, ids]
+
+
+def _packed(contents: list[bytes], ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(padded uint8 bytes, int64 offsets, int32 ids) of the tokens with these ids."""
+    tokens = [contents[number] for number in ids.tolist()]
+    offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
+    np.cumsum([len(token) for token in tokens], out=offsets[1:])
+    return padded(b"".join(tokens)), offsets, ids.astype(np.int32)
+
+
+def contents_of(byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int]) -> list[bytes]:
+    """The bytes of each id, b"" where there is none."""
+    largest = max(int(byte_ids.max()), int(merges.max(initial=0)), max(whole_pieces.values(), default=0))
+    contents = [b""] * (largest + 1)
+    for value, number in enumerate(byte_ids.tolist()):
+        contents[number] = bytes([value])
+    rows: deque[list[int]] = deque(merges.tolist())
+    waiting: defaultdict[int, list[list[int]]] = defaultdict(list)
+    while rows:
+        row = left, right, product = rows.popleft()
+        absent = [part for part in (left, right) if not contents[part]]
+        if absent:
+            waiting[absent[0]].append(row)
+            continue
+        if not contents[product]:
+            rows += waiting.pop(product, ())
+        _name(contents, product, contents[left] + contents[right])
+    # what still waits builds on ids that nothing makes
+    for piece, number in whole_pieces.items():
+        _name(contents, number, piece)
+    return contents
+
+
+def _name(contents: list[bytes], number: int, content: bytes) -> None:
+    if contents[number] not in (b"", content):
+        raise ConfigError(
+            f"the id {number} stands for {contents[number]!r} and for {content!r}", fix="give each token its own id"
+        )
+    contents[number] = content
+
+
+def _in_order(merges: np.ndarray, num_ids: int) -> bool:
+    """Whether every merge comes after all merges that make its parts. Rows of -1 are no merges."""
+    ranks = np.flatnonzero(merges[:, 0] >= 0)
+    # the last row of a pair gives its rank
+    _, last = np.unique((merges[ranks, 0].astype(np.int64) << 32 | merges[ranks, 1])[::-1], return_index=True)
+    ranks = ranks[len(ranks) - 1 - last]
+    made_by = np.full(num_ids, -1, dtype=np.int64)
+    np.maximum.at(made_by, merges[ranks, 2], ranks)
+    return bool((made_by[merges[ranks, :2]] < ranks[:, None]).all())
+
+
+def _is_whole(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

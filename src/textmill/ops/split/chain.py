@@ -1,0 +1,90 @@
+r"""Several splits, one after the other: each cuts the pieces of the one before, as in `tokenizers`' Sequence.
+
+    \p{N} alone, then gpt2:   "in 2024 "  ->  "in ", "2", "0", "2", "4", " "  ->  "in", " ", "2", "0", "2", "4", " "
+
+A step sees each piece as a text of its own: what its pattern looks ahead at ends where the piece does.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from textmill.ops.split import BLOCK_PIECES, Splitter, splitter
+from textmill.ops.split.marked import GAP, MATCH, behave
+from textmill.ops.split.reference import marked_ends
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One split."""
+
+    split: str
+    """A name of `PATTERNS` or `PLAIN`, or a regular expression."""
+    behavior: str = "isolated"
+    """What becomes of a match: one of `marked.BEHAVIORS`. Rules that drop the gaps drop them in any case."""
+    invert: bool = False
+    """Whether the stretches between the matches count as the matches."""
+
+
+def cut_in_steps(steps: Sequence[Step], text: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """(end of every piece relative to `start`, its mark): int32 and uint8; pieces marked `GAP` are to be dropped.
+
+    The pieces tile `text[start:stop]`; `marked.compacted` makes a buffer of those that are kept.
+
+    Args:
+        text: uint8, from `padded`.
+
+    Raises:
+        NotSupportedError: a step's pattern cannot be used; ConfigError: its behaviour is unknown.
+        DataError: as for `Splitter.cut`.
+    """
+    ends, kept = splitter("whole").cut(text, start, stop)
+    for step in steps:
+        cut = splitter(step.split)
+        first = len(ends) < 2 and kept.all()
+        fine, marks = cut.cut(text, start, stop) if first else _cut_within(cut, text, start, ends)
+        # for each new piece, the old one in which it lies
+        within = np.searchsorted(ends, fine)
+        walls = ends[within] == fine
+        if cut.drops_gaps:
+            new_ends, new_kept = fine, marks
+        else:
+            new_ends, new_kept = behave(fine, marks, step.behavior, invert=step.invert, walls=walls)
+        if not kept.all():
+            new_kept = np.where(kept[np.searchsorted(ends, new_ends)] == MATCH, new_kept, np.uint8(GAP))
+        ends, kept = new_ends, new_kept
+    return ends, kept
+
+
+def _cut_within(cut: Splitter, text: np.ndarray, start: int, outer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `Splitter.cut`, of each outer piece alone."""
+    if len(outer) == 0:
+        return outer, np.empty(0, np.uint8)
+    if cut.tables is None:
+        return _cut_within_slowly(cut, text, start, outer)
+    from textmill.ops.split.cpu_machine import split_within
+
+    all_ends, all_marks = [], []
+    done, total = 0, int(outer[-1])
+    ends = np.empty(min(max(BLOCK_PIECES, 2 * len(outer)), total), np.int32)
+    marks = np.empty(len(ends), np.uint8)
+    while done < total:
+        # the outer pieces that are done already would only be passed over
+        rest = outer[np.searchsorted(outer, done, side="right") :]
+        count = split_within(text, start, rest, done, ends, marks, *cut.tables)
+        all_ends.append(ends[:count].copy())
+        all_marks.append(marks[:count].copy())
+        done = int(ends[count - 1])
+    return np.concatenate(all_ends), np.concatenate(all_marks)
+
+
+def _cut_within_slowly(cut: Splitter, text: np.ndarray, start: int, outer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same in the `regex` module."""
+    all_ends, all_marks = [], []
+    for a, b in itertools.pairwise([0, *outer.tolist()]):
+        ends, matches = marked_ends(cut.pattern, text[start + a : start + b].tobytes())
+        all_ends.append((ends + a).astype(np.int32))
+        all_marks.append(matches.astype(np.uint8))
+    return np.concatenate(all_ends), np.concatenate(all_marks)

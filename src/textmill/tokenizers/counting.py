@@ -1,0 +1,219 @@
+"""Counting the pieces of a corpus: all that training needs of the text. Memory grows with the pieces that differ.
+
+Where a kernel finds the pieces, it counts them as they come. Every other pipeline counts in two passes: coarse words
+are cut by a kernel and counted, then each different one is normalised and split once, with its count as weight. That is
+the same, as no step looks across the blanks at which coarse words end.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from textmill.ops.bpe import PieceCounter, PieceCounts
+from textmill.ops.memory import padded
+from textmill.ops.split import BLOCK_PIECES, Splitter, splitter
+from textmill.ops.split.reference import byte_offsets
+from textmill.tokenizers.engine import check_size
+from textmill.tokenizers.normalizing import normalize
+from textmill.tokenizers.pipeline import Pipeline, utf8
+from textmill.tokenizers.steps import (
+    BertSplit,
+    FixedLength,
+    Metaspace,
+    Pattern,
+    SentencePiece,
+    Whitespace,
+    WhitespaceSplit,
+)
+
+_BLANK = "▁"
+_MARK = "qzxjkvwqzxjkv"
+"""Stands between coarse words while they are taken together: letters that no step changes or cuts."""
+_WORDS_AT_ONCE = 1 << 16
+_LINE_WORDS = r" *[^ \n\r]+"
+_ESCAPED_WORDS = r"▁*[^▁]+|▁+"
+_RULES = {BertSplit: "bert", Whitespace: "whitespace", WhitespaceSplit: "whitespace_split", Metaspace: "metaspace"}
+"""Splits for which there is a kernel."""
+_MATCH = 1
+_BYTES_AT_ONCE = 1 << 22
+
+
+def count_pieces(texts: Iterable[str | bytes], front: Pipeline, *, threads: int = 1) -> PieceCounts:
+    """How often each piece stands in the texts. The result is the same for any number of threads.
+
+    Args:
+        front: the pipeline to be trained; its normalisers and splits count here, not its model.
+
+    Raises:
+        DataError: 2 GiB or more in one text.
+    """
+    cut, refine = _passes(front)
+    counter = PieceCounter()
+    documents = (_prepared(text, front) for text in texts)
+    if threads <= 1:
+        _count(documents, cut, counter, only_matches=refine)
+    else:
+        _count_in_threads(documents, cut, counter, threads, only_matches=refine)
+    return _refined(counter.counts(), front) if refine else counter.counts()
+
+
+def facts(front: Pipeline) -> dict[str, Any]:
+    """What counts depend on besides the text: counts of equal facts may be merged."""
+    return {"normalizers": [repr(step) for step in front.normalizers], "splits": [repr(step) for step in front.splits]}
+
+
+def _passes(front: Pipeline) -> tuple[Splitter, bool]:
+    """(the splitter of the first pass, whether a second one follows)."""
+    pattern = _one_pattern(front)
+    if pattern is not None:
+        return splitter(pattern), False
+    kinds = tuple(type(step) for step in (*front.normalizers, *front.splits))
+    if any(kind in (WhitespaceSplit, Whitespace, BertSplit) for kind in kinds):
+        return splitter("whitespace_split"), True
+    if any(kind in (SentencePiece, Metaspace) for kind in kinds):
+        return splitter(_LINE_WORDS), True
+    return splitter("whole"), True
+
+
+def _one_pattern(front: Pipeline) -> str | None:
+    """The pattern that cuts normalised text into its pieces, if there is one that drops nothing."""
+    return "characters" if front.splits == (FixedLength(length=1),) else front.byte_level_split
+
+
+def _prepared(text: str | bytes, front: Pipeline) -> bytes:
+    """The text as the first pass wants it."""
+    data = utf8(text) if isinstance(text, str) else text
+    check_size(data)
+    if _one_pattern(front) is not None and front.normalizers:
+        normal = normalize(data.decode("utf-8", "surrogateescape"), front.normalizers)
+        return normal.encode("utf-8", "surrogateescape")
+    if any(isinstance(step, SentencePiece) and step.dummy_prefix for step in front.normalizers):
+        # every line is a sentence, before which a blank is put
+        return b" " + data.replace(b"\n", b"\n ")
+    return data
+
+
+def _count(documents: Iterable[bytes], cut: Splitter, counter: PieceCounter, *, only_matches: bool) -> None:
+    ends, marks = np.empty(BLOCK_PIECES, dtype=np.int32), np.empty(BLOCK_PIECES, dtype=np.uint8)
+    for data in documents:
+        buffer = padded(data)
+        if not only_matches:
+            for origin, block in cut.blocks(buffer, 0, len(data), ends):
+                counter.add(buffer, origin, block, len(block))
+            continue
+        start = 0
+        while start < len(data):
+            count = cut(buffer, start, len(data), ends, marks)
+            counter.add(buffer, start, ends[:count], weights=(marks[:count] == _MATCH).astype(np.int64))
+            start += int(ends[count - 1])
+
+
+def _count_in_threads(
+    documents: Iterable[bytes], cut: Splitter, counter: PieceCounter, threads: int, *, only_matches: bool
+) -> None:
+    """Batches of documents are counted apart and merged in their order, so that threads change nothing."""
+
+    def count_batch(batch: list[bytes]) -> PieceCounter:
+        own = PieceCounter()
+        _count(batch, cut, own, only_matches=only_matches)
+        return own
+
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[PieceCounter]] = deque()
+        for batch in _batches(documents):
+            waiting.append(pool.submit(count_batch, batch))
+            if len(waiting) > threads:
+                counter.merge(waiting.popleft().result())
+        for future in waiting:
+            counter.merge(future.result())
+
+
+def _batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for data in documents:
+        batch.append(data)
+        size += len(data)
+        if size >= _BYTES_AT_ONCE:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _refined(coarse: PieceCounts, front: Pipeline) -> PieceCounts:
+    """The pieces of counted words, each as often as its words."""
+    counter = PieceCounter()
+    kept = np.flatnonzero(coarse.counts)
+    for first in range(0, len(kept), _WORDS_AT_ONCE):
+        chosen = kept[first : first + _WORDS_AT_ONCE]
+        words = [coarse.piece(index) for index in chosen.tolist()]
+        if not _add_together(words, coarse.counts[chosen], front, counter):
+            for word, count in zip(words, coarse.counts[chosen].tolist(), strict=True):
+                buffer, ends, kept_pieces = _pieces(word, front)
+                counter.add(buffer, 0, ends, weights=np.where(kept_pieces, count, 0))
+    return _seen(counter.counts())
+
+
+def _add_together(words: Sequence[bytes], counts: np.ndarray, front: Pipeline, counter: PieceCounter) -> bool:
+    """Counts the pieces of words, with marks between them; False, and nothing is counted, if a mark gets lost."""
+    mark = _MARK.encode()
+    parts = (b" " + mark + (b"" if word[:1] == b" " else b" ") + word for word in words)
+    buffer, ends, kept_pieces = _pieces(b"".join(parts), front)
+    is_mark = _marks(buffer, ends)
+    if np.count_nonzero(is_mark) != len(words):
+        return False
+    weights = counts[np.cumsum(is_mark) - 1]
+    counter.add(buffer, 0, ends, weights=np.where(is_mark | ~kept_pieces, 0, weights))
+    return True
+
+
+def _pieces(data: bytes, front: Pipeline) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(padded buffer, int32 ends, bool: whether a piece is kept) of normalised and split text."""
+    steps = tuple(
+        dataclasses.replace(step, dummy_prefix=False) if isinstance(step, SentencePiece) else step
+        for step in front.normalizers
+    )
+    text = normalize(data.decode("utf-8", "surrogateescape"), steps)
+    rule = _ESCAPED_WORDS if steps and isinstance(steps[-1], SentencePiece) else None
+    match front.splits:
+        case (Pattern() as step,) if step == Pattern(pattern=step.pattern):
+            rule = step.pattern
+        case (step,):
+            rule = _RULES.get(type(step), rule)
+    text = text.replace(" ", _BLANK) if rule == "metaspace" else text
+    if rule is not None:
+        normal = text.encode("utf-8", "surrogateescape")
+        buffer = padded(normal)
+        ends, marks = splitter(rule).cut(buffer, 0, len(normal))
+        return buffer, ends, marks == _MATCH
+    from textmill.tokenizers.splitting import split
+
+    found = split(text, front.splits)
+    normal = found.text.encode("utf-8", "surrogateescape")
+    ends = found.ends if len(normal) == len(found.text) else byte_offsets(found.text)[found.ends]
+    return padded(normal), ends.astype(np.int32), np.ones(len(ends), dtype=np.bool_)
+
+
+def _marks(buffer: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """bool: which pieces are the mark, with or without a blank."""
+    mark = np.frombuffer(_MARK.encode(), dtype=np.uint8)
+    starts = np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])
+    lengths = ends - starts
+    found = np.isin(lengths, [len(mark), len(mark) + 1, len(mark) + len(_BLANK.encode())])
+    candidates = np.flatnonzero(found)
+    letters = buffer[(ends[candidates] - len(mark))[:, None] + np.arange(len(mark))]
+    found[candidates] = (letters == mark).all(axis=1)
+    return found
+
+
+def _seen(counts: PieceCounts) -> PieceCounts:
+    """Without the pieces that were counted as nothing."""
+    kept = np.flatnonzero(counts.counts)
+    if len(kept) == len(counts):
+        return counts
+    return PieceCounts.from_mapping({counts.piece(index): int(counts.counts[index]) for index in kept.tolist()})

@@ -1,0 +1,194 @@
+"""Many documents to one flat array of ids: what the fast path is made of.
+
+Documents are copied one after the other into a buffer that stays in the CPU's second-level cache, cut into pieces and
+encoded there, and their ids written to the place where they stay. With several threads, each takes the next group of
+documents, and writes to a part of the result that has room for the longest possible answer; at the end the parts are
+moved together. So the result is the same for any number of threads.
+"""
+
+import ctypes
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from textmill.ops.bpe import OUT_SLACK, BpeEncoder
+from textmill.ops.bpe.encode import FlatIds
+from textmill.ops.memory import PADDING
+from textmill.ops.split import BLOCK_PIECES, Splitter, cpu_windows
+from textmill.ops.split.classes import class_table
+from textmill.tokenizers.pipeline import Buffer
+
+GROUP_BYTES = 1 << 19
+"""Text that one thread takes at a time."""
+_PART_BYTES = 1 << 28
+"""Text whose ids are gathered in one array; the ids of what follows are put together with a copy."""
+_NO_MARKS = np.empty(0, dtype=np.int64)
+_PIECES_AT_ONCE = 1 << 14
+_MARKS_AT_ONCE = 1 << 12
+
+
+class DocumentEncoder:
+    """One thread's encoder, and the memory it works in."""
+
+    def __init__(self, split: Splitter, encoder: BpeEncoder) -> None:
+        self._split = split
+        self._encoder = encoder.clone()
+        self._kernel = cpu_windows.KERNELS.get(split.name)
+        self._classes = class_table()
+        self._text = np.empty(PADDING, dtype=np.uint8)
+        spare = cpu_windows.SPARE_ENDS
+        self._ends = np.empty(BLOCK_PIECES if self._kernel is None else _PIECES_AT_ONCE + spare, dtype=np.int32)
+        self._marks = np.empty(_MARKS_AT_ONCE, dtype=np.int64)
+        self._state = np.zeros(cpu_windows.STATE_WORDS, dtype=np.int64)
+
+    def encode(self, documents: Sequence[Buffer], into: FlatIds) -> np.ndarray:
+        """Appends the ids of the documents to `into`. int64: how many ids it then holds up to each document's end."""
+        bounds = np.zeros(len(documents) + 1, dtype=np.int64)
+        np.cumsum([len(document) for document in documents], out=bounds[1:])
+        return self.encode_text(self._joined(documents, bounds), bounds, into)
+
+    def encode_text(self, text: np.ndarray, bounds: np.ndarray, into: FlatIds) -> np.ndarray:
+        """As `encode`, of documents that lie one after the other: document i is text[bounds[i]:bounds[i + 1]].
+
+        text: padded. Each document has less than 2 GiB.
+        """
+        if self._kernel is None:
+            counts = np.empty(len(bounds) - 1, dtype=np.int64)
+            for number in range(len(counts)):
+                start, stop = int(bounds[number]), int(bounds[number + 1])
+                for origin, ends in self._split.blocks(text, start, stop, self._ends):
+                    self._encoder.encode_flat(text, origin, ends, _NO_MARKS, into)
+                counts[number] = into.count
+            return counts
+        state, counted = self._state, []
+        state[cpu_windows.DOCUMENT], state[cpu_windows.AT] = 0, bounds[0]
+        while state[cpu_windows.DOCUMENT] < len(bounds) - 1:
+            start = int(state[cpu_windows.AT])
+            count = self._kernel(text, bounds, state, self._ends, self._marks, self._classes)
+            marks = self._marks[: state[cpu_windows.NUM_MARKS]]
+            counted.append(self._encoder.encode_flat(text, start, self._ends[:count], marks, into))
+        return counted[0] if len(counted) == 1 else np.concatenate([_NO_MARKS, *counted])
+
+    def _joined(self, documents: Sequence[Buffer], bounds: np.ndarray) -> np.ndarray:
+        """The documents and the padding after them, in memory that the next call uses again."""
+        size = int(bounds[-1])
+        text = self._text
+        if len(text) < size + PADDING:
+            text = np.empty(size + PADDING, dtype=np.uint8)
+            if size <= 2 * GROUP_BYTES:
+                self._text = text
+        # filling a slice of a view costs a third of what it costs in an array
+        view, at = text.data, 0
+        for document in documents:
+            view[at : at + len(document)] = document
+            at += len(document)
+        text[size : size + PADDING] = 0
+        return text
+
+
+class EncoderPool:
+    """Encoders that threads borrow, so that what one thread has met is known to the next that borrows it."""
+
+    def __init__(self, make: Callable[[], DocumentEncoder]) -> None:
+        self._make = make
+        self._idle: deque[DocumentEncoder] = deque()
+
+    def borrow(self) -> DocumentEncoder:
+        """An encoder of one's own until it is given back."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def give_back(self, encoder: DocumentEncoder) -> None:
+        self._idle.append(encoder)
+
+
+def encode_documents(
+    documents: Sequence[Buffer], pool: EncoderPool, *, threads: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """(int32 ids of all documents, int64 offsets): document i has ids[offsets[i]:offsets[i + 1]].
+
+    Each document is bytes, or a view whose elements are bytes, of less than 2 GiB.
+    """
+    parts = []
+    for part in _groups(documents, _PART_BYTES):
+        groups = _groups(part, GROUP_BYTES)
+        work = _in_turn if threads == 1 or len(groups) == 1 else _in_threads
+        parts.append(work(groups, pool, threads))
+    if len(parts) == 1:
+        return parts[0]
+    ids = np.concatenate([part_ids for part_ids, _ in parts]) if parts else np.empty(0, dtype=np.int32)
+    shifts = np.cumsum([0, *(len(part_ids) for part_ids, _ in parts)])
+    offsets = [part_offsets[1:] + shift for (_, part_offsets), shift in zip(parts, shifts, strict=False)]
+    return ids, np.concatenate([np.zeros(1, dtype=np.int64), *offsets])
+
+
+def _groups(documents: Sequence[Buffer], most_bytes: int) -> list[Sequence[Buffer]]:
+    """The documents in groups of about so many bytes, in order."""
+    ends = np.cumsum([len(document) for document in documents])
+    # a document goes to the group in which its last byte stands
+    first = np.flatnonzero(np.diff(ends // most_bytes, prepend=-1)).tolist()
+    return [documents[start:stop] for start, stop in zip(first, [*first[1:], len(documents)], strict=True)]
+
+
+def _in_turn(groups: list[Sequence[Buffer]], pool: EncoderPool, _threads: int) -> tuple[np.ndarray, np.ndarray]:
+    into = FlatIds(_size(groups))
+    encoder = pool.borrow()
+    try:
+        offsets = [encoder.encode(group, into) for group in groups]
+    finally:
+        pool.give_back(encoder)
+    return into.take(), np.concatenate([np.zeros(1, dtype=np.int64), *offsets])
+
+
+def _in_threads(groups: list[Sequence[Buffer]], pool: EncoderPool, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    # group i has room for an id a byte
+    rooms = np.cumsum([0, *(sum(map(len, group)) + OUT_SLACK for group in groups)]).tolist()
+    whole = np.empty(rooms[-1], dtype=np.int32)
+    counts: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(groups)
+    waiting = iter(range(len(groups)))
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        encoder = pool.borrow()
+        try:
+            # taking an item from an iterator is one step, which no other thread can come between
+            for number in waiting:
+                if errors:
+                    break
+                into = FlatIds.within(whole[rooms[number] : rooms[number + 1]])
+                counts[number] = encoder.encode(groups[number], into)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            pool.give_back(encoder)
+
+    helpers = [threading.Thread(target=work) for _ in range(min(threads, len(groups)) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
+    return _moved_together(whole, rooms, counts)
+
+
+def _moved_together(whole: np.ndarray, rooms: list[int], counts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids without the gaps between the groups, and the offsets of the documents."""
+    address, size, offsets = whole.ctypes.data, whole.itemsize, [np.zeros(1, dtype=np.int64)]
+    done = 0
+    for room, counted in zip(rooms, counts, strict=False):
+        count = int(counted[-1])
+        ctypes.memmove(address + size * done, address + size * room, size * count)
+        offsets.append(counted + done)
+        done += count
+    whole.resize(done, refcheck=False)
+    return whole, np.concatenate(offsets)
+
+
+def _size(groups: list[Sequence[Buffer]]) -> int:
+    return sum(len(document) for group in groups for document in group)

@@ -1,0 +1,65 @@
+"""The engine of sentencepiece models: a text is one sentence, normalised by a kernel, whose words are cached."""
+
+import threading
+
+import numpy as np
+
+from textmill.ops.character_bpe import CharacterBpeEncoder
+from textmill.ops.memory import padded
+from textmill.ops.normalize import SentencePieceNormalizer, read_charsmap
+from textmill.ops.normalize.reference import BlankRules
+from textmill.ops.unigram.encode import UnigramEncoder
+from textmill.tokenizers.engine import check_size
+from textmill.tokenizers.engines import Place, Spans, starts_of
+from textmill.tokenizers.pipeline import Buffer
+from textmill.tokenizers.steps import SentencePiece
+
+
+class SentencePieceEngine(threading.local):
+    """A sentencepiece normaliser and its model."""
+
+    def __init__(self, encoder: UnigramEncoder | CharacterBpeEncoder, normalizer: SentencePieceNormalizer) -> None:
+        self._encoder = encoder.clone()
+        self._normalizer = normalizer
+
+    def encode(self, data: Buffer, _place: Place, /) -> list[np.ndarray]:
+        check_size(data)
+        buffer, length, _ = self._normalizer(padded(data), len(data))
+        return [self._encoder.encode(buffer, 0, self._pieces(buffer, length))]
+
+    def encode_with_spans(self, data: Buffer, _place: Place, /) -> Spans:
+        check_size(data)
+        buffer, length, sources = self._normalizer(padded(data), len(data), sources=True)
+        assert sources is not None
+        ids, ends = self._encoder.encode_with_ends(buffer, 0, self._pieces(buffer, length))
+        # a byte token may end inside a character; offsets are those of whole characters
+        places = _character_starts(buffer, length)
+        starts, ends = places[starts_of(ends.astype(np.int64))], places[ends]
+        return ids, sources[starts].astype(np.int64), sources[ends].astype(np.int64)
+
+    def _pieces(self, buffer: np.ndarray, length: int) -> np.ndarray:
+        if isinstance(self._encoder, CharacterBpeEncoder):
+            return self._encoder.boundaries(buffer, 0, length)
+        return np.array([length] if length else [], dtype=np.int32)
+
+
+def sentencepiece_normalizer(step: SentencePiece) -> SentencePieceNormalizer:
+    """The kernel's launcher for the step.
+
+    Raises:
+        FormatError: the table of replacements is damaged.
+    """
+    blanks = BlankRules(
+        dummy_prefix=step.dummy_prefix,
+        squeeze_blanks=step.squeeze_blanks,
+        escape_blanks=step.escape_blanks,
+        blank_as_suffix=step.blank_as_suffix,
+    )
+    return SentencePieceNormalizer(read_charsmap(step.charsmap), blanks, step.user_defined)
+
+
+def _character_starts(buffer: np.ndarray, length: int) -> np.ndarray:
+    """int64 [length + 1]: for each byte the first byte of its character, and the length."""
+    begins = (buffer[: length + 1] & 0xC0) != 0x80
+    begins[length] = True
+    return np.maximum.accumulate(np.where(begins, np.arange(length + 1), 0))

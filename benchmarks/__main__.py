@@ -11,6 +11,8 @@ from benchmarks.harness import RESULTS, Benchmark, Options, RefusedError, Result
 
 NAMES = (
     "encode",
+    "encode_cold",
+    "encode_more",
     "train_bpe",
     "train_unigram",
     "first_batch",

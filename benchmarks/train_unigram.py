@@ -28,6 +28,14 @@ _BLANK = "▁"
 _RESERVED = 3
 # how many more tokens ours may need: small texts scatter
 _QUICK_TOLERANCE = 1.02
+# the scripts of the English text; the splitter UnicodeScripts parts ▁ from a word that follows punctuation
+_SCRIPTS = ("Latin", "Greek", "Cyrillic", "Hebrew", "Arabic", "Han", "Hangul")
+_ONE_SCRIPT = "|".join(
+    [
+        *(rf"▁?\p{{{script}}}+" for script in _SCRIPTS),
+        "▁?[^▁" + "".join(rf"\p{{{script}}}" for script in _SCRIPTS) + "]+",
+    ]
+)
 
 Pieces = list[tuple[str, float]]
 
@@ -149,10 +157,12 @@ def _sentencepiece(lines: list[str], vocab_size: int) -> Pieces:
 
 
 def _tokenizers(lines: list[str], vocab_size: int) -> Pieces:
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), pre_tokenizers.UnicodeScripts()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(), pre_tokenizers.Split(Regex(_ONE_SCRIPT), "isolated")]
+    )
     special = ["<unk>", "<s>", "</s>"]
     trainer = trainers.UnigramTrainer(
         vocab_size=vocab_size, special_tokens=special, unk_token=special[0], show_progress=False

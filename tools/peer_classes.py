@@ -150,7 +150,7 @@ def main() -> None:
     for flag, codes in properties.items():
         flags[sorted(codes)] |= flag
         print(flag, len(codes))
-    lowered = ",\n    ".join(f"{ascii(c)}: {ascii(to)}" for c, to in sorted(_lowered().items())).replace("'", '"')
+    lowered = ",\n    ".join(f"{c!a}: {to!a}" for c, to in sorted(_lowered().items())).replace("'", '"')
     PATH.write_text(
         f'{_HEAD}\nFLAGS = """\n{_packed(flags)}\n"""\nSCRIPTS = """\n{_packed(_scripts())}\n"""\n'
         f"LOWERED = {{\n    {lowered},\n}}\n"

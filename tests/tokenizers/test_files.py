@@ -62,19 +62,21 @@ def test_a_vocabulary_and_merges_in_a_folder(tmp_path):
     ("name", "error", "message"),
     [
         ("nothing", FormatError, "nothing does not exist. Fix: check the path"),
-        ("", FormatError, "holds no tokenizer. Fix: it needs tokenizer.json, or vocab.json and merges.txt"),
-        ("model.gguf", NotSupportedError, "model.gguf is not a tokenizer file that is known here"),
+        ("", FormatError, "holds no tokenizer. Fix: it needs tokenizer.json, tokenizer.model, tekken.json"),
+        ("model.bin", NotSupportedError, "model.bin is not a tokenizer file that is known here. Fix: give a folder"),
+        ("model.gguf", FormatError, "model.gguf is not a GGUF file: it is cut off at byte 4"),
     ],
 )
 def test_paths_that_hold_no_tokenizer(tmp_path, name, error, message):
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    (tmp_path / "model.bin").write_bytes(b"GGUF")
     with pytest.raises(error, match=message):
         files.load(tmp_path / name)
 
 
 def test_paths_that_cannot_be_written(tmp_path):
-    with pytest.raises(NotSupportedError, match=r"writing \.tiktoken files. Fix: save a folder"):
-        files.save(PIPELINE, tmp_path / "x.tiktoken")
+    with pytest.raises(NotSupportedError, match=r"writing \.gguf files. Fix: write a \.model"):
+        files.save(PIPELINE, tmp_path / "x.gguf")
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         files.save(PIPELINE, tmp_path / "taken" / "tokenizer")

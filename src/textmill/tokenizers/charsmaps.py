@@ -1,8 +1,8 @@
 """The normalisation rules that sentencepiece knows by name, derived from Unicode's data.
 
-A rule replaces one string by another. The normal form of any text is more than a table can hold, so the rules cover what
-they can: every character, and every sequence of characters that stands for the same as one character does.
-Source: Kudo and Richardson 2018, arXiv:1808.06226, section 3.2; the rules equal those of sentencepiece 0.2.3, Unicode 17.
+A rule replaces one string by another. The normal form of any text is more than a table can hold, so the rules cover
+what they can: every character, and every sequence of characters that stands for the same as one character does.
+Source: Kudo and Richardson 2018, arXiv:1808.06226, section 3.2; the rules are those of sentencepiece 0.2.3, Unicode 17.
 """
 
 import collections

@@ -43,7 +43,7 @@ def cleaned(text: str) -> str:
 # one action for each step: tokens -> tokens
 
 
-def _byte_level(tokens: list[str], step: steps.DecodeByteLevel) -> list[str]:
+def _byte_level(tokens: list[str], _step: steps.DecodeByteLevel) -> list[str]:
     data = b"".join(
         token.encode("utf-8", "surrogateescape") if (found := to_bytes(token)) is None else found for token in tokens
     )
@@ -68,7 +68,7 @@ def _suffix(tokens: list[str], step: steps.DecodeSuffix) -> list[str]:
     return [token.replace(step.suffix, "" if i == last else " ") for i, token in enumerate(tokens)]
 
 
-def _byte_fallback(tokens: list[str], step: steps.DecodeByteFallback) -> list[str]:
+def _byte_fallback(tokens: list[str], _step: steps.DecodeByteFallback) -> list[str]:
     parts: list[str] = []
     waiting = bytearray()
 
@@ -128,7 +128,7 @@ ACTIONS: Mapping[type, Callable[[list[str], Any], list[str]]] = {
     steps.DecodeMetaspace: _metaspace,
     steps.DecodeSuffix: _suffix,
     steps.DecodeByteFallback: _byte_fallback,
-    steps.DecodeFuse: lambda tokens, step: ["".join(tokens)],
+    steps.DecodeFuse: lambda tokens, _: ["".join(tokens)],
     steps.DecodeStrip: _strip,
     steps.DecodeReplace: _replace,
     steps.DecodeCtc: _ctc,

@@ -1,14 +1,15 @@
 """Bytes to ids for one pipeline: the model's encoder, and a thread's own working memory."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from textmill.errors import DataError
-from textmill.ops.bpe import OUT_SLACK, BpeEncoder
+from textmill.ops.bpe import BpeEncoder, FlatIds
 from textmill.ops.memory import PADDING, padded
-from textmill.ops.split import BLOCK_PIECES, splitter
+from textmill.ops.split import splitter
+from textmill.tokenizers.flat import DocumentEncoder, EncoderPool, encode_documents
 from textmill.tokenizers.models import BpeModel
 from textmill.tokenizers.pipeline import Buffer, Pipeline
 
@@ -53,7 +54,7 @@ class Workspace(threading.local):
         self.splitter = splitter(split)
         self.vocab_size = len(pipeline.token_bytes)
         self.lacks_bytes = any(bytes([byte]) not in pipeline.model.tokens for byte in range(256))
-        self.encoder = encoder.clone()
+        self.encoder = encoder
         self.text = np.zeros(_OWN_TEXT_BYTES + PADDING, dtype=np.uint8)
         # the same memory: filling a slice of a view costs a third of what it costs in an array
         self._view = self.text.data
@@ -73,22 +74,47 @@ class Workspace(threading.local):
         self._view[size : size + PADDING] = _ZEROS
         return self.text
 
+    def another(self) -> DocumentEncoder:
+        """An encoder for another thread."""
+        return DocumentEncoder(self.splitter, self.encoder)
+
     def encode(self, buffer: np.ndarray, start: int, stop: int) -> list[np.ndarray]:
         """int32 ids of `buffer[start:stop]`, in blocks."""
         into = FlatIds(stop - start)
         self.flat.encode_text(buffer, np.array([start, stop], dtype=np.int64), into)
         return [self._checked(into.take())]
 
-    def encode_documents(self, documents: Sequence[Buffer], threads: int) -> tuple[np.ndarray, np.ndarray]:
+    def encode_documents(
+        self, documents: Sequence[Buffer], pool: EncoderPool, threads: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """(int32 ids of all documents, int64 offsets); see `flat.encode_documents`."""
-        ids, offsets = encode_documents(documents, self.pool, threads=threads)
+        for document in documents:
+            check_size(document)
+        ids, offsets = encode_documents(documents, self.flat, pool, threads=threads)
         return self._checked(ids), offsets
 
     def encode_with_ends(self, buffer: np.ndarray, start: int, stop: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """(int32 ids, int64 byte at which each token ends, in the buffer), a block at a time."""
-        for origin, ends in self.splitter.blocks(buffer, start, stop, self.ends):
-            ids, token_ends = self.encoder.encode_with_ends(buffer, origin, ends, len(ends))
-            yield self._checked(ids), token_ends.astype(np.int64) + origin
+        for ids in self.encode(buffer, start, stop):
+            yield ids, self.encoder.bounds(ids)[1:].astype(np.int64) + start
+
+    def byte_spans(self, data: Buffer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(int32 ids, int32 first byte of each token, int32 byte after its last). The tokens tile the data."""
+        (ids,) = self.encode(self.buffer(data), 0, len(data))
+        bounds = self.encoder.bounds(ids)
+        return ids, bounds[:-1], bounds[1:]
+
+    def character_spans(self, data: Buffer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(int32 ids, int32 starts, int32 ends): token i has a byte of each of the characters starts[i] to ends[i] - 1.
+
+        Where every token begins with a character the two arrays share their memory.
+        """
+        buffer = self.buffer(data)
+        (ids,) = self.encode(buffer, 0, len(data))
+        if isinstance(data, bytes) and data.isascii():
+            bounds = self.encoder.bounds(ids)
+            return ids, bounds[:-1], bounds[1:]
+        return ids, *self.encoder.character_spans(buffer, 0, len(data), ids)
 
     def _checked(self, ids: np.ndarray) -> np.ndarray:
         """The ids, if every byte had a token.

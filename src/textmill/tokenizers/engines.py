@@ -14,23 +14,40 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from textmill.tokenizers.encoders import character_bpe_encoder, piece_encoder, unigram_encoder
+from textmill.errors import ConfigError
+from textmill.ops.bpe import TokenBytes
+from textmill.ops.split import BLOCK_PIECES
+from textmill.tokenizers.decoding import Decoder
+from textmill.tokenizers.encoders import PieceEncoder, character_bpe_encoder, piece_encoder, unigram_encoder
 from textmill.tokenizers.engine import Workspace, bpe_encoder
-from textmill.tokenizers.models import BpeModel, CharacterBpeModel, UnigramModel, WordPieceModel
+from textmill.tokenizers.flat import EncoderPool
+from textmill.tokenizers.models import BpeModel, CharacterBpeModel, Kind, UnigramModel, WordPieceModel
 from textmill.tokenizers.pipeline import Buffer, Pipeline
-from textmill.tokenizers.steps import BertNormalizer, BertSplit, SentencePiece
+from textmill.tokenizers.steps import BertNormalizer, BertSplit, DecodeByteLevel, SentencePiece
 
+_SEED_STEP = 0x9E3779B97F4A7C15
 Spans = tuple[np.ndarray, np.ndarray, np.ndarray]
 """int32 ids, int64 first byte of each token, int64 byte after its last."""
 
 
+class Noise(NamedTuple):
+    """Regularisation: the ids that one draw of the lots gives, instead of the best ones."""
+
+    seed: int
+    dropout: float | None = None
+    """BPE-dropout and MaxMatch-dropout: the probability with which a merge or a match is passed over."""
+    alpha: float | None = None
+    """Unigram: a segmentation is drawn with its probability to the power of alpha."""
+
+
 class Place(NamedTuple):
-    """Where a text stands."""
+    """Where a text stands, and how it is to be encoded."""
 
     first: bool
     """Neither text nor an added token stands before it."""
     allow_special: bool
     """Special tokens may be looked for in it."""
+    noise: Noise | None = None
 
 
 class Engine(Protocol):
@@ -77,14 +94,35 @@ def engine_of(pipeline: Pipeline) -> Engine:
     return StepsEngine(pipeline, piece_encoder(model, vocab_size))
 
 
+def decoder_of(pipeline: Pipeline) -> TokenBytes | Decoder:
+    """What turns ids back into text: bytes by a table where that is all there is to it."""
+    if isinstance(pipeline.model, BpeModel) and pipeline.decoders == (DecodeByteLevel(),):
+        return TokenBytes(pipeline.token_bytes)
+    kinds: dict[int, Kind] = {}
+    if isinstance(pipeline.model, UnigramModel):
+        kinds = dict(pipeline.model.kinds)
+    elif isinstance(pipeline.model, CharacterBpeModel):
+        kinds = {pipeline.model.tokens[token]: kind for token, kind in pipeline.model.kinds.items()}
+    added = {token.id: token.content for token in pipeline.added}
+    return Decoder(pipeline.strings, pipeline.decoders, added=added, kinds=kinds)
+
+
 class PatternEngine:
     """Byte-level BPE whose pieces one pattern finds: kernels on the bytes of the text."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self._pool = EncoderPool(workspace.another)
 
-    def encode(self, data: Buffer, _place: Place, /) -> list[np.ndarray]:
-        return self.workspace.encode(self.workspace.buffer(data), 0, len(data))
+    def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
+        buffer = self.workspace.buffer(data)
+        if place.noise is None:
+            return self.workspace.encode(buffer, 0, len(data))
+        return pattern_draw(self.workspace, buffer, len(data), place.noise)
+
+    def encode_documents(self, documents: Sequence[Buffer], threads: int) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids of all documents, int64 offsets)."""
+        return self.workspace.encode_documents(documents, self._pool, threads)
 
     def encode_with_spans(self, data: Buffer, _place: Place, /) -> Spans:
         return pattern_spans(self.workspace, data)
@@ -99,6 +137,35 @@ def pattern_spans(workspace: Workspace, data: Buffer) -> Spans:
         ends.append(block_ends)
     all_ends = np.concatenate(ends)
     return np.concatenate(ids), starts_of(all_ends), all_ends
+
+
+def pattern_draw(workspace: Workspace, buffer: np.ndarray, size: int, noise: Noise) -> list[np.ndarray]:
+    """The ids of one draw, in blocks."""
+    ends = np.empty(BLOCK_PIECES, dtype=np.int32)
+    blocks = workspace.splitter.blocks(buffer, 0, size, ends)
+    return [draw(workspace.encoder, buffer, origin, block, noise) for origin, block in blocks]
+
+
+def draw(encoder: PieceEncoder, buffer: np.ndarray, start: int, ends: np.ndarray, noise: Noise) -> np.ndarray:
+    """int32: ids of the pieces, drawn; see `Noise`.
+
+    Raises:
+        ConfigError: a setting that the model has no use for, or that is out of range.
+    """
+    from textmill.ops.unigram.encode import UnigramEncoder
+    from textmill.ops.unigram.lattice import UnigramLattice
+
+    # the same words elsewhere are drawn anew
+    seed = (noise.seed * _SEED_STEP + start) % (1 << 64)
+    if isinstance(encoder, UnigramEncoder):
+        if noise.alpha is None:
+            raise ConfigError("sampling from a unigram model needs alpha", fix="use alpha=0.1")
+        return UnigramLattice(encoder.tables).sample(buffer, start, ends, alpha=noise.alpha, seed=seed)[0]
+    if noise.dropout is None or not hasattr(encoder, "encode_with_dropout"):
+        what = "needs dropout" if hasattr(encoder, "encode_with_dropout") else "of whole words is not possible"
+        raise ConfigError(f"sampling from this model {what}", fix="use dropout=0.1 with bpe or wordpiece")
+    found = encoder.encode_with_dropout(buffer, start, ends, probability=noise.dropout, seed=seed)
+    return found[0] if isinstance(found, tuple) else found
 
 
 def starts_of(ends: np.ndarray) -> np.ndarray:

@@ -7,35 +7,57 @@ from typing import Any
 
 from textmill.errors import FormatError, NotSupportedError
 from textmill.files import read_json, replacing_folder, write_json
+from textmill.tokenizers.gguf import read_gguf
 from textmill.tokenizers.pipeline import Pipeline
-from textmill.tokenizers.tiktoken_format import read_tiktoken
-from textmill.tokenizers.tokenizer_json import read_tokenizer_json, to_schema
-from textmill.tokenizers.vocab_merges import read_vocab_merges
+from textmill.tokenizers.sentencepiece_model import read_model, read_vocab, write_model
+from textmill.tokenizers.tekken import read_tekken, write_tekken
+from textmill.tokenizers.tiktoken_format import read_tiktoken, write_tiktoken
+from textmill.tokenizers.tokenizer_json import from_schema, to_schema
+from textmill.tokenizers.vocab_merges import read_vocab_merges, write_vocab_merges
+from textmill.tokenizers.vocab_txt import read_vocab_txt, write_vocab_txt
 
-__all__ = ["load", "save", "to_schema"]
+__all__ = ["FORMATS", "load", "save", "to_schema"]
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
+FORMATS = "a folder, tokenizer.json, tekken.json, vocab.json, .tiktoken, .model, .vocab, vocab.txt or .gguf"
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+_MODELS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")
 
 
 def save(pipeline: Pipeline, path: Path) -> None:
-    """Writes tokenizer.json and tokenizer_config.json into a folder, or a .json path alone."""
-    if path.suffix == ".json":
+    """Writes tokenizer.json and tokenizer_config.json into a folder, or one file in the format that its name says.
+
+    The names: tekken.json; vocab.json, with merges.txt beside it; any other .json for tokenizer.json; .tiktoken;
+    .model, with .vocab beside it; .txt for BERT's vocab.txt.
+
+    Raises:
+        NotSupportedError: the format cannot hold this tokenizer, or it is only read.
+        OutputError: the path can't be written.
+    """
+    if path.name.endswith("tekken.json"):
+        write_tekken(pipeline, path)
+    elif path.name.endswith("vocab.json"):
+        write_vocab_merges(pipeline, path, path.with_name(path.name.removesuffix("vocab.json") + "merges.txt"))
+    elif path.suffix == ".json":
         write_json(path, to_schema(pipeline))
-        return
-    if path.suffix == ".tiktoken":
-        raise NotSupportedError("writing .tiktoken files", fix="save a folder or a .json file")
-    # both files or none, where nothing else stands that must be kept
-    ours = {TOKENIZER_FILE, CONFIG_FILE}
-    alone = not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= ours)
-    with replacing_folder(path) if alone else contextlib.nullcontext(path) as folder:
-        write_json(folder / TOKENIZER_FILE, to_schema(pipeline))
-        write_json(folder / CONFIG_FILE, _transformers_config(pipeline))
+    elif path.suffix == ".tiktoken":
+        write_tiktoken(pipeline, path)
+    elif path.suffix == ".model":
+        write_model(pipeline, path)
+    elif path.suffix == ".txt":
+        write_vocab_txt(pipeline, path)
+    elif path.suffix in (".gguf", ".vocab"):
+        raise NotSupportedError(f"writing {path.suffix} files", fix="write a .model, a .json or a folder")
+    else:
+        _save_folder(pipeline, path)
 
 
 def load(path: Path, split: str | None = None) -> Pipeline:
     """The tokenizer that a path holds.
+
+    Args:
+        split: the splitting pattern, for the formats that don't hold it.
 
     Raises:
         FormatError: nothing there, malformed, or of an unknown kind.
@@ -45,27 +67,61 @@ def load(path: Path, split: str | None = None) -> Pipeline:
         return _load_folder(path, split)
     if not path.exists():
         raise FormatError(f"{path} does not exist", fix="check the path")
-    if path.suffix == ".json":
-        return read_tokenizer_json(path)
-    if path.suffix == ".tiktoken":
-        return read_tiktoken(path, split=split)
-    raise NotSupportedError(
-        f"{path.name} is not a tokenizer file that is known here", fix="give a folder, tokenizer.json or .tiktoken"
-    )
+    match path.suffix:
+        case ".json":
+            return _load_json(path, split)
+        case ".tiktoken":
+            return read_tiktoken(path, split=split)
+        case ".model":
+            return read_model(path)
+        case ".vocab":
+            return read_vocab(path)
+        case ".txt":
+            return read_vocab_txt(path)
+        case ".gguf":
+            return read_gguf(path)
+    raise NotSupportedError(f"{path.name} is not a tokenizer file that is known here", fix=f"give {FORMATS}")
+
+
+def _load_json(path: Path, split: str | None) -> Pipeline:
+    value = read_json(path)
+    if isinstance(value, dict) and isinstance(value.get("vocab"), list) and "config" in value:
+        return read_tekken(path)
+    merges = path.with_name(path.name.removesuffix("vocab.json") + "merges.txt")
+    if path.name.endswith("vocab.json") and merges.exists():
+        return read_vocab_merges(path, merges, split=split)
+    return from_schema(value, str(path))
+
+
+def _save_folder(pipeline: Pipeline, path: Path) -> None:
+    # both files or none, where nothing else stands that must be kept
+    ours = {TOKENIZER_FILE, CONFIG_FILE}
+    alone = not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= ours)
+    with replacing_folder(path) if alone else contextlib.nullcontext(path) as folder:
+        write_json(folder / TOKENIZER_FILE, to_schema(pipeline))
+        write_json(folder / CONFIG_FILE, _transformers_config(pipeline))
 
 
 def _load_folder(folder: Path, split: str | None) -> Pipeline:
     if (folder / TOKENIZER_FILE).exists():
-        pipeline = read_tokenizer_json(folder / TOKENIZER_FILE)
+        pipeline = from_schema(read_json(folder / TOKENIZER_FILE), str(folder / TOKENIZER_FILE))
         name = _end_of_text_name(folder / CONFIG_FILE)
         if name in pipeline.special_tokens:
             return dataclasses.replace(pipeline, end_of_text=name)
         return pipeline
+    for name in _MODELS:
+        if (folder / name).exists():
+            return read_model(folder / name)
+    if (folder / "tekken.json").exists():
+        return read_tekken(folder / "tekken.json")
     for vocab, merges in _PAIRS:
         if (folder / vocab).exists() and (folder / merges).exists():
             return read_vocab_merges(folder / vocab, folder / merges, split=split)
+    if (folder / "vocab.txt").exists():
+        return read_vocab_txt(folder / "vocab.txt")
     raise FormatError(
-        f"the folder {folder} holds no tokenizer", fix=f"it needs {TOKENIZER_FILE}, or vocab.json and merges.txt"
+        f"the folder {folder} holds no tokenizer",
+        fix=f"it needs {TOKENIZER_FILE}, tokenizer.model, tekken.json, vocab.txt, or vocab.json and merges.txt",
     )
 
 
@@ -83,9 +139,15 @@ def _transformers_config(pipeline: Pipeline) -> dict[str, Any]:
         "clean_up_tokenization_spaces": False,
         "add_prefix_space": False,
     }
-    if pipeline.end_of_text is not None:
-        config |= {"bos_token": pipeline.end_of_text, "eos_token": pipeline.end_of_text}
-    others = [name for name in pipeline.special_tokens if name != pipeline.end_of_text]
+    named: dict[str, str | None] = dict.fromkeys(("bos_token", "eos_token"), pipeline.end_of_text)
+    if "<s>" in pipeline.special_tokens and pipeline.end_of_text == "</s>":
+        named["bos_token"] = "<s>"
+    for key, name in (("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("mask_token", "[MASK]"), ("pad_token", "[PAD]")):
+        named[key] = name if name in pipeline.special_tokens else None
+    unknown = getattr(pipeline.model, "unknown", None)
+    named["unk_token"] = pipeline.strings[unknown] if isinstance(unknown, int) else unknown
+    config |= {key: name for key, name in named.items() if name is not None}
+    others = [name for name in pipeline.special_tokens if name not in named.values()]
     if others:
         config["additional_special_tokens"] = others
     return config

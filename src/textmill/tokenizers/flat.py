@@ -10,11 +10,11 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from textmill.ops.bpe import OUT_SLACK, BpeEncoder
-from textmill.ops.bpe.encode import FlatIds
+from textmill.ops.bpe import OUT_SLACK, BpeEncoder, FlatIds
 from textmill.ops.memory import PADDING
 from textmill.ops.split import BLOCK_PIECES, Splitter, cpu_windows
 from textmill.ops.split.classes import class_table
@@ -107,17 +107,21 @@ class EncoderPool:
 
 
 def encode_documents(
-    documents: Sequence[Buffer], pool: EncoderPool, *, threads: int = 1
+    documents: Sequence[Buffer], own: DocumentEncoder, pool: EncoderPool, *, threads: int = 1
 ) -> tuple[np.ndarray, np.ndarray]:
     """(int32 ids of all documents, int64 offsets): document i has ids[offsets[i]:offsets[i + 1]].
 
     Each document is bytes, or a view whose elements are bytes, of less than 2 GiB.
+
+    Args:
+        own: the encoder of the calling thread.
+        pool: encoders for the other threads.
     """
     parts = []
     for part in _groups(documents, _PART_BYTES):
         groups = _groups(part, GROUP_BYTES)
-        work = _in_turn if threads == 1 or len(groups) == 1 else _in_threads
-        parts.append(work(groups, pool, threads))
+        alone = threads <= 1 or len(groups) == 1
+        parts.append(_in_turn(groups, own) if alone else _in_threads(groups, own, pool, threads))
     if len(parts) == 1:
         return parts[0]
     ids = np.concatenate([part_ids for part_ids, _ in parts]) if parts else np.empty(0, dtype=np.int32)
@@ -131,20 +135,18 @@ def _groups(documents: Sequence[Buffer], most_bytes: int) -> list[Sequence[Buffe
     ends = np.cumsum([len(document) for document in documents])
     # a document goes to the group in which its last byte stands
     first = np.flatnonzero(np.diff(ends // most_bytes, prepend=-1)).tolist()
-    return [documents[start:stop] for start, stop in zip(first, [*first[1:], len(documents)], strict=True)]
+    return [documents[start:stop] for start, stop in pairwise([*first, len(documents)])]
 
 
-def _in_turn(groups: list[Sequence[Buffer]], pool: EncoderPool, _threads: int) -> tuple[np.ndarray, np.ndarray]:
+def _in_turn(groups: list[Sequence[Buffer]], own: DocumentEncoder) -> tuple[np.ndarray, np.ndarray]:
     into = FlatIds(_size(groups))
-    encoder = pool.borrow()
-    try:
-        offsets = [encoder.encode(group, into) for group in groups]
-    finally:
-        pool.give_back(encoder)
+    offsets = [own.encode(group, into) for group in groups]
     return into.take(), np.concatenate([np.zeros(1, dtype=np.int64), *offsets])
 
 
-def _in_threads(groups: list[Sequence[Buffer]], pool: EncoderPool, threads: int) -> tuple[np.ndarray, np.ndarray]:
+def _in_threads(
+    groups: list[Sequence[Buffer]], own: DocumentEncoder, pool: EncoderPool, threads: int
+) -> tuple[np.ndarray, np.ndarray]:
     # group i has room for an id a byte
     rooms = np.cumsum([0, *(sum(map(len, group)) + OUT_SLACK for group in groups)]).tolist()
     whole = np.empty(rooms[-1], dtype=np.int32)
@@ -152,8 +154,7 @@ def _in_threads(groups: list[Sequence[Buffer]], pool: EncoderPool, threads: int)
     waiting = iter(range(len(groups)))
     errors: list[BaseException] = []
 
-    def work() -> None:
-        encoder = pool.borrow()
+    def work(encoder: DocumentEncoder) -> None:
         try:
             # taking an item from an iterator is one step, which no other thread can come between
             for number in waiting:
@@ -163,15 +164,15 @@ def _in_threads(groups: list[Sequence[Buffer]], pool: EncoderPool, threads: int)
                 counts[number] = encoder.encode(groups[number], into)
         except BaseException as error:
             errors.append(error)
-        finally:
-            pool.give_back(encoder)
 
-    helpers = [threading.Thread(target=work) for _ in range(min(threads, len(groups)) - 1)]
+    borrowed = [pool.borrow() for _ in range(min(threads, len(groups)) - 1)]
+    helpers = [threading.Thread(target=work, args=(encoder,)) for encoder in borrowed]
     for helper in helpers:
         helper.start()
-    work()
-    for helper in helpers:
+    work(own)
+    for helper, encoder in zip(helpers, borrowed, strict=True):
         helper.join()
+        pool.give_back(encoder)
     if errors:
         raise errors[0]
     return _moved_together(whole, rooms, counts)

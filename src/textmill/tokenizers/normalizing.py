@@ -65,7 +65,7 @@ def normalize_aligned(text: str, normalizers: Iterable[steps.Normalizer]) -> Ali
 
 
 Traced = tuple[str, np.ndarray | None, np.ndarray | None]
-"""(text, for each character the one it came from, or -1; None: each from its own; where that is another one, the last)"""
+"""(text, the character that each comes from, or -1; None: its own, the last one it comes from; None: the same)"""
 
 
 def _traced(text: str, step: steps.Normalizer) -> Traced:
@@ -302,15 +302,15 @@ def _new_characters() -> Any:
 
 _ACTIONS: Mapping[type, Callable[[str, Any], str]] = {
     steps.Form: _form,
-    steps.Lowercase: lambda text, step: lowercase(text),
-    steps.StripAccents: lambda text, step: _without(text, peer_classes.MARK),
+    steps.Lowercase: lambda text, _: lowercase(text),
+    steps.StripAccents: lambda text, _: _without(text, peer_classes.MARK),
     steps.Strip: _strip,
     steps.Replace: _replace,
     steps.Prepend: lambda text, step: step.text + text,
     steps.BertNormalizer: _bert,
     steps.Precompiled: lambda text, step: precompiled(step.charsmap)(text),
-    steps.Nmt: lambda text, step: text.translate(_NMT),
-    steps.ByteLevelCharacters: lambda text, step: byte_level(text),
+    steps.Nmt: lambda text, _: text.translate(_NMT),
+    steps.ByteLevelCharacters: lambda text, _: byte_level(text),
     steps.SentencePiece: _sentencepiece,
 }
 

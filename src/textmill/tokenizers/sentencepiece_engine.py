@@ -4,13 +4,15 @@ import threading
 
 import numpy as np
 
+from textmill.errors import NotSupportedError
 from textmill.ops.character_bpe import CharacterBpeEncoder
 from textmill.ops.memory import padded
 from textmill.ops.normalize import SentencePieceNormalizer, read_charsmap
 from textmill.ops.normalize.reference import BlankRules
 from textmill.ops.unigram.encode import UnigramEncoder
+from textmill.ops.unigram.lattice import UnigramLattice
 from textmill.tokenizers.engine import check_size
-from textmill.tokenizers.engines import Place, Spans, starts_of
+from textmill.tokenizers.engines import Place, Spans, draw, starts_of
 from textmill.tokenizers.pipeline import Buffer
 from textmill.tokenizers.steps import SentencePiece
 
@@ -22,10 +24,25 @@ class SentencePieceEngine(threading.local):
         self._encoder = encoder.clone()
         self._normalizer = normalizer
 
-    def encode(self, data: Buffer, _place: Place, /) -> list[np.ndarray]:
+    def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
         check_size(data)
         buffer, length, _ = self._normalizer(padded(data), len(data))
-        return [self._encoder.encode(buffer, 0, self._pieces(buffer, length))]
+        ends = self._pieces(buffer, length)
+        if place.noise is not None:
+            return [draw(self._encoder, buffer, 0, ends, place.noise)]
+        return [self._encoder.encode(buffer, 0, ends)]
+
+    def n_best(self, data: Buffer, n: int) -> list[tuple[float, list[int]]]:
+        """(score, ids) of the n best segmentations, the best first.
+
+        Raises:
+            NotSupportedError: the model has no scores of segmentations.
+        """
+        if not isinstance(self._encoder, UnigramEncoder):
+            raise NotSupportedError("the n best segmentations of a model that is not unigram", fix="use encode")
+        check_size(data)
+        buffer, length, _ = self._normalizer(padded(data), len(data))
+        return UnigramLattice(self._encoder.tables).n_best(buffer[:length].tobytes(), n)
 
     def encode_with_spans(self, data: Buffer, _place: Place, /) -> Spans:
         check_size(data)

@@ -11,18 +11,28 @@ _WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000Ġ" + "".
 _HIGH, _LOW = 0x36, 0x37
 
 
-def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int]]:
+def character_arrays(data: bytes, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The same spans in characters: each from the character that holds its first byte to the one that holds its last.
+
+    >>> character_arrays("é!".encode(), np.array([0, 1]), np.array([1, 3]))
+    (array([0, 0]), array([1, 2]))
+    """
+    if data.isascii():
+        return starts, ends
+    # entry i is the number of characters that begin at byte i or before it
+    begun = np.cumsum((np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80)
+    empty = starts == ends
+    starts, ends = begun[np.minimum(starts, len(begun) - 1)] - 1, begun[ends - 1]
+    return starts, np.where(empty, starts, ends)
+
+
+def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tuple[int, int]]:
+    """`character_arrays` as a list of pairs.
 
     >>> in_characters("é!".encode(), np.array([0, 1]), np.array([1, 3]))
     [(0, 1), (0, 2)]
     """
-    if not data.isascii():
-        # entry i is the number of characters that begin at byte i or before it
-        begun = np.cumsum((np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80)
-        empty = starts == ends
-        starts, ends = begun[np.minimum(starts, len(begun) - 1)] - 1, begun[ends - 1]
-        ends = np.where(empty, starts, ends)
+    starts, ends = character_arrays(data, starts, ends)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 

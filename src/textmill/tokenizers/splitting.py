@@ -30,7 +30,7 @@ class Pieces:
     ends: np.ndarray
     """int32 [pieces]: the character of `text` after each piece."""
     starts_in_source: np.ndarray | None
-    """int32 [characters]: where in the source each character of `text` came from. None: from its own place."""
+    """int32 [characters]: where in the source each character of `text` came from. None: `text` is the source."""
     ends_in_source: np.ndarray | None
 
     def __iter__(self) -> Iterator[str]:
@@ -119,7 +119,10 @@ def split(
             state.cut(functools.partial(_ACTIONS[type(step)], step))
     # what was dropped goes
     state.rewrite(lambda part, _: (part, None))
-    starts, ends = state.source or (None, None)
+    if state.source is None and state.text != text:
+        # a character stands for another one
+        state.source = np.arange(len(text), dtype=np.int32), np.arange(1, len(text) + 1, dtype=np.int32)
+    starts, ends = (None, None) if state.source is None else state.source
     piece_ends = np.array([end for _, end in state.spans], dtype=np.int32)
     return Pieces(text=state.text, ends=piece_ends, starts_in_source=starts, ends_in_source=ends)
 
@@ -142,8 +145,7 @@ def _byte_level(state: _State, step: steps.ByteLevel, byte_characters: bool) -> 
         return (part, None) if part.startswith(" ") else _with_prefix(part, " ")
 
     def spelled(part: str, _: Span) -> tuple[str, np.ndarray | None]:
-        text, places, _ = alignment.by_character(part, normalizing.byte_level)
-        return text, places
+        return alignment.by_character(part, normalizing.byte_level)[:2]
 
     if step.add_prefix_space:
         state.rewrite(prefixed)
@@ -210,17 +212,19 @@ def _merged(stretches: Found, behavior: steps.Behavior) -> list[Span]:
 
 
 def _pattern(step: steps.Pattern, part: str) -> list[Span]:
-    from textmill.ops.split.reference import PATTERNS, compiled
-
-    if not step.is_regex:
-        stretches = _by_string(part, step.pattern)
-    elif step.pattern in PATTERNS:
-        stretches = _by_expression(part, compiled(PATTERNS[step.pattern]))
-    else:
-        stretches = _by_expression(part, normalizing.expression(step.pattern))
+    found = _splitting_expression(step.pattern) if step.is_regex else _plain(step.pattern)
+    stretches = _by_expression(part, found)
     if step.invert:
         stretches = [(start, end, not match) for start, end, match in stretches]
     return _kept(stretches, step.behavior)
+
+
+@functools.lru_cache(maxsize=64)
+def _splitting_expression(name_or_pattern: str) -> Any:
+    from textmill.ops.split import splitter
+    from textmill.ops.split.reference import compiled
+
+    return compiled(splitter(name_or_pattern).pattern)
 
 
 def _digits(step: steps.Digits, part: str) -> list[Span]:
@@ -232,7 +236,7 @@ def _punctuation(step: steps.Punctuation, part: str) -> list[Span]:
     return _kept(_by_expression(part, _one_of(peer_classes.PUNCTUATION)), step.behavior)
 
 
-def _scripts(step: steps.UnicodeScripts, part: str) -> list[Span]:
+def _scripts(_step: steps.UnicodeScripts, part: str) -> list[Span]:
     codes = np.frombuffer(part.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     scripts = peer_classes.scripts()[codes]
     # what has no script goes with what stands before it; before everything else it is dropped

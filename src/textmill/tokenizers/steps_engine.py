@@ -9,7 +9,8 @@ from textmill.ops.memory import padded
 from textmill.ops.split.reference import byte_offsets
 from textmill.tokenizers.encoders import PieceEncoder
 from textmill.tokenizers.engine import Workspace, check_size
-from textmill.tokenizers.engines import Place, Spans, joined_spans, pattern_spans, starts_of
+from textmill.tokenizers.engines import Place, Spans, draw, joined_spans, pattern_draw, pattern_spans, starts_of
+from textmill.tokenizers.models import BpeModel
 from textmill.tokenizers.normalizing import normalize, normalize_aligned
 from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline
 from textmill.tokenizers.splitting import Pieces, split
@@ -36,7 +37,8 @@ class StepsEngine(threading.local):
         blocks = []
         for start, stop, id in self._finders[place.allow_special].cut(normal, 0, len(normal)):
             if id == TEXT:
-                blocks += self._encode_part(normal[start:stop], place.first and start == 0)
+                part = Place(place.first and start == 0, place.allow_special, place.noise)
+                blocks += self._encode_part(normal[start:stop], part)
             else:
                 blocks.append(np.array([id], dtype=np.int32))
         return blocks
@@ -67,13 +69,15 @@ class StepsEngine(threading.local):
         ids, starts, ends = found
         return ids, *_traced(text, normal, starts, ends, starts_in_source, ends_in_source)
 
-    def _encode_part(self, part: Buffer, first: bool, /) -> list[np.ndarray]:
-        buffer, ends = _in_bytes(split(_decoded(part), self._pipeline.splits, first=first))
+    def _encode_part(self, part: Buffer, place: Place, /) -> list[np.ndarray]:
+        buffer, ends = _in_bytes(self._split(_decoded(part), place.first))
+        if place.noise is not None:
+            return [draw(self._encoder, buffer, 0, ends, place.noise)]
         return [self._encoder.encode(buffer, 0, ends)]
 
     def _encode_part_with_spans(self, part: Buffer, first: bool, /) -> Spans:
         text = _decoded(part)
-        pieces = split(text, self._pipeline.splits, first=first)
+        pieces = self._split(text, first)
         buffer, piece_ends = _in_bytes(pieces)
         ids, token_ends = self._encoder.encode_with_ends(buffer, 0, piece_ends)
         ends = token_ends.astype(np.int64)
@@ -81,6 +85,11 @@ class StepsEngine(threading.local):
         if pieces.starts_in_source is None or pieces.ends_in_source is None:
             return ids, starts, ends
         return ids, *_traced(text, pieces.text, starts, ends, pieces.starts_in_source, pieces.ends_in_source)
+
+    def _split(self, text: str, first: bool) -> Pieces:
+        # bytes are what a byte-level model takes; others know them by their characters
+        characters = not isinstance(self._pipeline.model, BpeModel)
+        return split(text, self._pipeline.splits, first=first, byte_characters=characters)
 
 
 class NormalizedPatternEngine(StepsEngine):
@@ -90,8 +99,11 @@ class NormalizedPatternEngine(StepsEngine):
         super().__init__(pipeline, workspace.encoder)
         self._workspace = workspace
 
-    def _encode_part(self, part: Buffer, _first: bool, /) -> list[np.ndarray]:
-        return self._workspace.encode(self._workspace.buffer(part), 0, len(part))
+    def _encode_part(self, part: Buffer, place: Place, /) -> list[np.ndarray]:
+        buffer = self._workspace.buffer(part)
+        if place.noise is not None:
+            return pattern_draw(self._workspace, buffer, len(part), place.noise)
+        return self._workspace.encode(buffer, 0, len(part))
 
     def _encode_part_with_spans(self, part: Buffer, _first: bool, /) -> Spans:
         return pattern_spans(self._workspace, part)

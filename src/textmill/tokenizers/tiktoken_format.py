@@ -8,7 +8,8 @@ import binascii
 import itertools
 from pathlib import Path
 
-from textmill.errors import ConfigError, FormatError
+from textmill.errors import ConfigError, FormatError, NotSupportedError
+from textmill.files import replacing
 from textmill.tokenizers.models import BpeModel
 from textmill.tokenizers.pipeline import AddedToken, Pipeline, byte_level
 
@@ -85,6 +86,29 @@ def read_tiktoken(path: Path, *, split: str | None = None, special_tokens: dict[
         added=tuple(AddedToken(content=content, id=id) for content, id in special_tokens.items()),
     )
     return pipeline.find_end_of_text()
+
+
+def write_tiktoken(pipeline: Pipeline, path: Path) -> None:
+    """Writes the ranks, a token a line in the order of ids. Special tokens and the pattern are not in such a file.
+
+    A merge list may become ranks where tokens stand in the order of their merges; `convert` finds out whether the ids
+    stay the same.
+
+    Raises:
+        NotSupportedError: the tokenizer is not byte-level BPE, lacks a byte, normalises, or has other added tokens.
+        OutputError: the path can't be written.
+    """
+    model = pipeline.model
+    if not isinstance(model, BpeModel) or pipeline.byte_level_split is None or pipeline.normalizers:
+        raise NotSupportedError(
+            "a .tiktoken file of a tokenizer that is not byte-level BPE after one pattern", fix="write a tokenizer.json"
+        )
+    missing = [byte for byte in range(256) if bytes([byte]) not in model.tokens]
+    if missing:
+        raise NotSupportedError(f"a .tiktoken file without a token for byte {missing[0]}", fix="write a tokenizer.json")
+    with replacing(path) as file:
+        for token, id in sorted(model.tokens.items(), key=lambda item: item[1]):
+            file.write(base64.b64encode(token) + f" {id}\n".encode())
 
 
 def merges_of_ranks(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:

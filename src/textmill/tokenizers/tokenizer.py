@@ -1,22 +1,24 @@
 """`Tokenizer`: text to ids and back."""
 
+import dataclasses
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
-from textmill.errors import DataError
+from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
 from textmill.tokenizers import files, spans
-from textmill.tokenizers.decoding import Decoder, Stream
-from textmill.tokenizers.engines import Place, Spans, engine_of, joined_spans
-from textmill.tokenizers.models import BpeModel, CharacterBpeModel, Kind, UnigramModel
+from textmill.tokenizers.batching import PadTo, TokenBatch, batch_rows, padding_of, token_batch
+from textmill.tokenizers.decoding import Stream
+from textmill.tokenizers.engines import Noise, PatternEngine, Place, Spans, decoder_of, engine_of, joined_spans
 from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline, fingerprint, utf8
 from textmill.tokenizers.spec import TokenizerSpec
-from textmill.tokenizers.steps import DecodeByteLevel
+from textmill.tokenizers.steps import Truncation
+from textmill.tokenizers.stream_encoding import check_streamable, cut_stream
 from textmill.tokenizers.streaming import StreamDecoder
 
 
@@ -32,7 +34,7 @@ class Tokenizer:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self._decoder = _decoder_of(pipeline)
+        self._decoder = decoder_of(pipeline)
         self._engine = engine_of(pipeline)
         raw = [token for token in pipeline.added if not token.normalized]
         plain = [token for token in raw if not token.special]
@@ -106,13 +108,127 @@ class Tokenizer:
         return self._encode(utf8(data) if isinstance(data, str) else _flat(data), allow_special)
 
     def encode_documents(
-        self, documents: Iterable[Buffer], *, allow_special: bool = False
+        self, documents: Iterable[str | Buffer], *, allow_special: bool = False, threads: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 ids of all documents, int64 offsets): document i has ids[offsets[i]:offsets[i + 1]]."""
-        arrays = [self._encode(_flat(document), allow_special) for document in documents]
+        """(int32 ids of all documents, int64 offsets): document i has ids[offsets[i]:offsets[i + 1]].
+
+        The fastest way to encode many texts; the result is the same for any number of threads.
+
+        Raises:
+            DataError: 2 GiB or more in one document.
+        """
+        texts = [utf8(document) if isinstance(document, str) else _flat(document) for document in documents]
+        if isinstance(self._engine, PatternEngine) and self._finders[allow_special] is None:
+            return self._engine.encode_documents(texts, threads)
+        arrays = [self._encode(text, allow_special) for text in texts]
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
         return _joined(arrays), offsets
+
+    def encode_spans_array(
+        self, data: str | Buffer, *, unit: Literal["characters", "bytes"] = "characters", allow_special: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(int32 ids, starts, ends): token i came from data[starts[i]:ends[i]], counted in the unit; int32 or int64.
+
+        In characters, a token that has only some bytes of a character has all of it; blanks are not trimmed. The
+        arrays may share memory.
+
+        Raises:
+            ConfigError: another unit.
+            DataError: 2 GiB or more in one text.
+        """
+        if unit not in ("characters", "bytes"):
+            raise ConfigError(f"unit must be 'characters' or 'bytes', got {unit!r}", fix="use one of the two")
+        text = utf8(data) if isinstance(data, str) else _flat(data)
+        if isinstance(self._engine, PatternEngine) and self._finders[allow_special] is None:
+            workspace = self._engine.workspace
+            return workspace.byte_spans(text) if unit == "bytes" else workspace.character_spans(text)
+        ids, starts, ends = self._encode_with_spans(text, allow_special)
+        return ids, *((starts, ends) if unit == "bytes" else spans.character_arrays(bytes(text), starts, ends))
+
+    def batch(
+        self,
+        texts: Sequence[str],
+        pairs: Sequence[str] | None = None,
+        *,
+        max_length: int | None = None,
+        pad_to: PadTo = "longest",
+        multiple_of: int | None = None,
+        template: bool = True,
+        allow_special: bool = False,
+    ) -> TokenBatch:
+        """The rows that a model takes, one for each text, or for each text and its pair.
+
+        Args:
+            max_length: what is longer is cut, the longer text of a pair first; None: as the tokenizer's file says.
+            pad_to: "longest" of the rows, or "max_length"; None: rows must have one length as they are.
+            multiple_of: rows are padded up to a multiple of this.
+            template: puts the tokenizer's special tokens around, such as [CLS] and [SEP].
+
+        Raises:
+            ConfigError: no room for the special tokens, or not as many pairs as texts.
+            NotSupportedError: there is no token to pad with.
+        """
+        own = self.pipeline.truncation
+        rows = batch_rows(
+            [self._encode(utf8(text), allow_special) for text in texts],
+            None if pairs is None else [self._encode(utf8(text), allow_special) for text in pairs],
+            self.pipeline,
+            truncation=own if max_length is None else dataclasses.replace(own or Truncation(), max_length=max_length),
+            padding=None if pad_to is None else padding_of(self.pipeline, pad_to, max_length, multiple_of),
+            template=template,
+        )
+        return token_batch(rows)
+
+    def count(self, text: str | Buffer, *, allow_special: bool = False) -> int:
+        """How many ids the text has."""
+        return len(self.encode_array(text, allow_special=allow_special))
+
+    def encode_stream(self, chunks: Iterable[str | Buffer], *, allow_special: bool = False) -> Iterator[np.ndarray]:
+        """int32 ids of a text of any length, as it comes: joined, those of `encode_array` of the whole.
+
+        Memory holds one part of the text, some 64 KiB if it has blanks.
+
+        Raises:
+            DataError: 2 GiB without a place to cut.
+            NotSupportedError: tokens of this tokenizer may depend on text that is far away.
+        """
+        check_streamable(self.pipeline, allow_special=allow_special)
+        data = (utf8(chunk) if isinstance(chunk, str) else _flat(chunk) for chunk in chunks)
+        return (self._encode(part, allow_special) for part in cut_stream(data))
+
+    def encode_sampled(
+        self,
+        text: str,
+        *,
+        seed: int,
+        dropout: float | None = None,
+        alpha: float | None = None,
+        allow_special: bool = False,
+    ) -> list[int]:
+        """Ids that the best segmentation gives but for chance: regularisation. The same seed gives the same ids.
+
+        Args:
+            dropout: of BPE (Provilkov et al. 2020) and WordPiece (Hiraoka 2022), the probability with which a merge or
+                a match is passed over; 0.1 is usual.
+            alpha: of Unigram (Kudo 2018), segmentations are drawn with their probability to this power; 0.1 is usual.
+
+        Raises:
+            ConfigError: a setting that the model has no use for, or that is out of range.
+        """
+        return self._encode(utf8(text), allow_special, Noise(seed, dropout, alpha)).tolist()
+
+    def n_best(self, text: str, n: int) -> list[tuple[float, list[int]]]:
+        """(log probability, ids) of the n best segmentations of a Unigram model, the best first.
+
+        Raises:
+            NotSupportedError: the model has no probabilities, or is not a sentencepiece one.
+        """
+        if not hasattr(self._engine, "n_best"):
+            raise NotSupportedError(
+                "the n best segmentations of this tokenizer", fix="use a sentencepiece unigram model"
+            )
+        return self._engine.n_best(utf8(text), n)
 
     def spans(self, text: str, *, allow_special: bool = False) -> list[tuple[int, int]]:
         """(start, end) in characters of the text, for each id of `encode`; see `encode_with_spans`."""
@@ -170,6 +286,7 @@ class Tokenizer:
         spec: TokenizerSpec | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
+        threads: int = 1,
         **settings: Any,
     ) -> Self:
         """A tokenizer made from the texts, which are read once, one at a time.
@@ -177,6 +294,7 @@ class Tokenizer:
         Args:
             spec: what to train, or its fields as keywords: `Tokenizer.train(texts, vocab_size=8000)`.
             progress: called as progress(merges done, merges wanted).
+            threads: at work on counting; the result is the same for any number.
 
         Raises:
             ConfigError: a setting out of range or unknown.
@@ -184,7 +302,7 @@ class Tokenizer:
         """
         from textmill.tokenizers import training
 
-        return cls(training.train(texts, training.resolve(spec, settings), progress))
+        return cls(training.train(texts, training.resolve(spec, settings), progress, threads=threads))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a folder that `transformers.AutoTokenizer` opens, or, to a path ending in .json, tokenizer.json alone.
@@ -233,14 +351,14 @@ class Tokenizer:
     def _added_strings(self) -> dict[int, str]:
         return {token.id: token.content for token in self.pipeline.added}
 
-    def _encode(self, data: Buffer, allow_special: bool) -> np.ndarray:
+    def _encode(self, data: Buffer, allow_special: bool, noise: Noise | None = None) -> np.ndarray:
         finder = self._finders[allow_special]
         if finder is None:
-            return _joined(self._engine.encode(data, Place(True, allow_special)))
+            return _joined(self._engine.encode(data, Place(True, allow_special, noise)))
         blocks = []
         for start, stop, id in finder.cut(data, 0, len(data)):
             if id == TEXT:
-                blocks += self._engine.encode(data[start:stop], Place(start == 0, allow_special))
+                blocks += self._engine.encode(data[start:stop], Place(start == 0, allow_special, noise))
             else:
                 blocks.append(np.array([id], dtype=np.int32))
         return _joined(blocks)
@@ -259,23 +377,11 @@ class Tokenizer:
         return joined_spans(rows)
 
 
-def _decoder_of(pipeline: Pipeline) -> TokenBytes | Decoder:
-    if isinstance(pipeline.model, BpeModel) and pipeline.decoders == (DecodeByteLevel(),):
-        return TokenBytes(pipeline.token_bytes)
-    kinds: dict[int, Kind] = {}
-    if isinstance(pipeline.model, UnigramModel):
-        kinds = dict(pipeline.model.kinds)
-    elif isinstance(pipeline.model, CharacterBpeModel):
-        kinds = {pipeline.model.tokens[token]: kind for token, kind in pipeline.model.kinds.items()}
-    added = {token.id: token.content for token in pipeline.added}
-    return Decoder(pipeline.strings, pipeline.decoders, added=added, kinds=kinds)
-
-
 def _whole_numbers(ids: Sequence[int] | np.ndarray) -> np.ndarray:
     array = np.asarray(ids)
     if array.size and array.dtype.kind not in "iu":
         raise DataError(f"ids must be whole numbers of 64 bits, got {array.dtype}", fix="give token ids")
-    return array.astype(np.int64, copy=False).ravel()
+    return array.ravel() if array.size else array.astype(np.int64).ravel()
 
 
 def _flat(data: Buffer) -> Buffer:

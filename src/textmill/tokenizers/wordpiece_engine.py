@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from textmill.errors import ConfigError
 from textmill.ops.memory import padded
 from textmill.ops.wordpiece import BertEncoder, BertRules
 from textmill.tokenizers.encoders import unknown_id
@@ -20,9 +21,14 @@ class WordPieceEngine(threading.local):
     def __init__(self, encoder: BertEncoder) -> None:
         self._encoder = encoder.clone()
 
-    def encode(self, data: Buffer, _place: Place, /) -> list[np.ndarray]:
+    def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
         check_size(data)
-        return [self._encoder.encode(padded(data), 0, len(data))]
+        if place.noise is None:
+            return [self._encoder.encode(padded(data), 0, len(data))]
+        seed, probability, _ = place.noise
+        if probability is None:
+            raise ConfigError("sampling from a wordpiece model needs dropout", fix="use dropout=0.1")
+        return [self._encoder.encode_with_dropout(padded(data), 0, len(data), probability=probability, seed=seed)]
 
     def encode_with_spans(self, data: Buffer, _place: Place, /) -> Spans:
         check_size(data)

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -6,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from textmill.errors import DataError
-from textmill.ops.bpe import PieceCounter, PieceCounts
+from textmill.ops.bpe import PieceCounter, PieceCounts, train_merges
 from textmill.ops.bpe import count as count_module
+from textmill.ops.bpe.sort import sorted_counts
+from textmill.ops.bpe.train_characters import train_character_merges
 from textmill.ops.memory import padded
 
 PIECES = st.lists(st.binary(min_size=1, max_size=40), max_size=200)
@@ -107,3 +110,28 @@ def test_merging_in_blocks_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
         counter = PieceCounter()
         counter.merge(other)
         assert counter.counts().to_mapping() == dict.fromkeys(pieces, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"arena": np.zeros(80, np.int8)},
+        {"arena": np.zeros(65, np.uint8)},
+        {"offsets": np.array([0, 1], np.int64)},
+        {"offsets": np.array([0, 3, 2], np.int64)},
+        {"offsets": np.array([-1, 1, 2], np.int64)},
+        {"offsets": np.array([0, 1, 2], np.int32)},
+        {"counts": np.array([1, -1], np.int64)},
+        {"counts": np.array([[1], [1]], np.int64)},
+    ],
+)
+def test_arrays_that_do_not_fit_together(change) -> None:
+    counts = PieceCounts.from_mapping({b"a": 1, b"b": 2})
+    counts.check()
+    broken = dataclasses.replace(counts, **change)
+    with pytest.raises(DataError, match="counted pieces"):
+        train_merges(broken, 1)
+    with pytest.raises(DataError, match="counted pieces"):
+        train_character_merges(broken, 1)
+    with pytest.raises(DataError, match="counted pieces"):
+        sorted_counts(broken)

@@ -12,6 +12,7 @@ from textmill.errors import ConfigError, DataError
 from textmill.ops.bpe import PieceCounts, reference_train
 from textmill.ops.bpe.alphabet import Alphabet, kept_characters
 from textmill.ops.bpe.train_characters import CharacterMerges, train_character_merges
+from textmill.ops.memory import PADDING
 
 WORDS = st.dictionaries(st.text(st.sampled_from("abé中#<"), min_size=1, max_size=9), st.integers(1, 5), max_size=10)
 MARKS = [("", ""), ("##", ""), ("", "</w>"), ("#", "<"), ("##", "#")]
@@ -146,6 +147,17 @@ def test_same_result_for_any_order_of_pieces() -> None:
 def test_not_utf8(piece: bytes) -> None:
     with pytest.raises(DataError, match="training on characters needs UTF-8, got the piece"):
         train_character_merges(PieceCounts.from_mapping({b"ab": 1, piece: 1, b"\xad": 1}), 10)
+
+
+def test_bytes_behind_the_pieces_do_not_matter() -> None:
+    """The last piece is half a character, and what follows would complete it."""
+    broken = PieceCounts.from_mapping({b"ab": 1, b"a\xc3": 1})
+    broken.arena[-PADDING:] = 0xA9
+    with pytest.raises(DataError, match=r"got the piece b'a\\xc3'"):
+        train_character_merges(broken, 10)
+    whole = counts({"aé": 2, "é": 1})
+    whole.arena[-PADDING:] = 0xC3
+    assert train_character_merges(whole, 10).vocabulary == ["a", "é", "aé"]
 
 
 def test_every_character_is_read() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import tokenizers
 
@@ -5,21 +7,22 @@ from textmill.ops.character_bpe import reference
 
 TOKENS = {"<unk>": 0, "a": 1, "b": 2, "ab": 3, "abb": 4, "bb": 5}
 MERGES = [("a", "b"), ("ab", "b"), ("b", "b")]
+MODEL = reference.WordModel(tokens=TOKENS, merges=MERGES)
 
 
 def test_a_pair_that_stands_twice_has_its_last_rank() -> None:
-    assert reference.encode_word("abb", TOKENS, [*MERGES, ("a", "b")]) == [(1, 1), (5, 2)]
+    assert reference.encode_word("abb", replace(MODEL, merges=[*MERGES, ("a", "b")])) == [(1, 1), (5, 2)]
 
 
 def test_what_leaves_no_token_belongs_to_the_token_after_it() -> None:
-    assert reference.encode_word("?a?b?", TOKENS, MERGES) == [(3, 4)]
-    assert reference.encode_word("??", TOKENS, MERGES) == []
+    assert reference.encode_word("?a?b?", MODEL) == [(3, 4)]
+    assert reference.encode_word("??", MODEL) == []
 
 
 def test_bytes_overtake_an_unknown_token() -> None:
     tokens = TOKENS | {"<0xC3>": 6, "<0xA9>": 7}
-    settings = {"unknown": "<unk>", "byte_fallback": True}
-    assert reference.encode_word("?éa", tokens, MERGES, **settings) == [(6, 1), (7, 1), (0, 1), (1, 1)]
+    model = replace(MODEL, tokens=tokens, unknown="<unk>", byte_fallback=True)
+    assert reference.encode_word("?éa", model) == [(6, 1), (7, 1), (0, 1), (1, 1)]
     peer = tokenizers.models.BPE(tokens, MERGES, unk_token="<unk>", byte_fallback=True)
     assert [token.id for token in peer.tokenize("?éa")] == [6, 7, 0, 1]
 
@@ -39,5 +42,5 @@ def test_dropout_draws() -> None:
     below = [sum(0.1 * k <= value < 0.1 * (k + 1) for value in draws) for k in range(10)]
     assert min(below) > 700
     assert max(below) < 900
-    assert reference.encode_word("abb", TOKENS, MERGES, dropped=reference.dropping(1.0, 5)) == [(1, 1), (2, 1), (2, 1)]
-    assert reference.encode_word("abb", TOKENS, MERGES, dropped=reference.dropping(0.0, 5)) == [(4, 3)]
+    assert reference.encode_word("abb", MODEL, reference.dropping(1.0, 5)) == [(1, 1), (2, 1), (2, 1)]
+    assert reference.encode_word("abb", MODEL, reference.dropping(0.0, 5)) == [(4, 3)]

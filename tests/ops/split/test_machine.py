@@ -11,10 +11,11 @@ import tokenizers
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from textmill.errors import NotSupportedError
+from textmill.errors import DataError, NotSupportedError
 from textmill.ops.memory import padded
 from textmill.ops.split import BLOCK_PIECES, PATTERNS, machines, pieces, splitter
 from textmill.ops.split.automaton import Machine
+from textmill.ops.split.chain import Step, cut_in_steps
 from textmill.ops.split.cpu_machine import split_by_machine
 from textmill.ops.split.reference import marked_ends
 from textmill.ops.split.syntax import Unsupported, parse, written
@@ -215,6 +216,20 @@ def test_a_machine_that_disagrees_is_not_used(monkeypatch):
     monkeypatch.setattr(machines, "parse", lambda pattern: tree)
     assert machines.checked("b") is None
     assert machines.checked("a") is not None
+
+
+@pytest.mark.parametrize("pattern", ["<[^>]*>|<", "a*b|a", r"(?:<\p{L}*)+>"])
+def test_a_quadratic_pattern_is_stopped(pattern):
+    data = (b"a" if "a*" in pattern else b"<") * (1 << 20)
+    started = time.thread_time()
+    with pytest.raises(DataError, match=r"reads this text again and again, far beyond its matches\. Fix: limit"):
+        splitter(pattern).cut(padded(data), 0, len(data))
+    with pytest.raises(DataError, match="reads this text again"):
+        cut_in_steps([Step("x"), Step("0"), Step(pattern)], padded(b"xx" + data), 0, len(data) + 2)
+    assert time.thread_time() - started < 20
+    # one long look ahead is no harm
+    data = b"<" + b"b" * (4 << 20)
+    assert len(splitter("<[^>]*>|<").cut(padded(data), 0, len(data))[0]) == 2
 
 
 def test_any_case_of_i_is_what_tokenizers_sees():

@@ -107,6 +107,25 @@ def test_deepseeks_pattern_is_its_three_steps(text):
     assert piece_ends(PATTERNS["deepseek"], text.encode()).tolist() == list(itertools.accumulate(map(len, found)))
 
 
+KIMI = "|".join(
+    [
+        r"[\p{Han}]+",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+        *[r"\p{N}{1,3}", r" ?[^\s\p{L}\p{N}]+[\r\n]*", r"\s*[\r\n]+", r"\s+(?!\S)", r"\s+"],
+    ]
+)
+
+
+@given(st.text(alphabet="aAbB'sSlL中文々⺀〇あé\u0301ʰǅ12Ⅷ.,$\n\r \u3000", max_size=30))
+def test_kimis_spelling_means_the_same_to_oniguruma(text):
+    assert splitter(KIMI).name == "kimi"
+    peer = pre_tokenizers.Split(Regex(KIMI), "isolated")
+    assert [piece.decode() for piece in pieces("kimi", text.encode())] == [x for x, _ in peer.pre_tokenize_str(text)]
+
+
 def test_qwens_pattern_is_the_one_of_transformers():
     source = pytest.importorskip("transformers.models.qwen2.tokenization_qwen2")
     assert splitter(source.PRETOKENIZE_REGEX).name == "qwen2"

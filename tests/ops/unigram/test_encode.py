@@ -168,6 +168,13 @@ def test_a_megabyte_without_a_break(unit: str, precision: str) -> None:
         assert b"".join(pieces[number][0].encode() for number in ids) == text
 
 
+def test_pieces_with_a_zero_byte() -> None:
+    pieces = [("<unk>", 0.0), ("\0", -2.0), ("a\0", -2.5), ("a", -2.0), ("\0\0", -9.0)]
+    encoder = UnigramEncoder(pieces, unknown=0)
+    for text in (b"\0", b"a", b"a\0\0", b"\0ab\0a"):
+        assert encode(encoder, text) == reference.encode(text, encoder.vocabulary)
+
+
 def test_where_text_is_cut() -> None:
     rules = {
         ("▁a", "▁▁a", "b"): 1,

@@ -93,11 +93,13 @@ def test_units_hold_what_sentencepiece_allows(word: str, rules: PieceRules) -> N
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.one_of(WORDS, FEW_LETTERS), ALL_RULES, st.integers(1, 7), st.sampled_from([1, 3, 1000]))
-def test_seeds_equal_the_definition(words: dict[str, int], rules: PieceRules, longest: int, seed_size: int) -> None:
+@given(st.one_of(WORDS, FEW_LETTERS), ALL_RULES, st.integers(1, 7), st.sampled_from([1, 3, 1000]), st.integers(1, 9))
+def test_seeds_equal_the_definition(
+    words: dict[str, int], rules: PieceRules, longest: int, seed_size: int, enough: int
+) -> None:
     units = lay_out(counted(words), code_points(ALPHABET), rules, longest)
-    seeds = find_seeds(units, code_points(ALPHABET), seed_size, longest)
-    expected = reference.seeds(expected_units(words, ALPHABET, rules), ALPHABET, seed_size, longest)
+    seeds = find_seeds(units, code_points(ALPHABET), seed_size, longest, enough)
+    expected = reference.seeds(expected_units(words, ALPHABET, rules), ALPHABET, seed_size, longest, enough)
     texts = seed_texts(units, seeds, ALPHABET)
     assert texts == list(expected)
     np.testing.assert_allclose(seeds.scores, list(expected.values()), rtol=1e-12)
@@ -116,7 +118,7 @@ def test_seeds_equal_the_definition(words: dict[str, int], rules: PieceRules, lo
 def test_long_units(unit: str) -> None:
     characters = "".join(sorted(set(unit)))
     units = lay_out(counted({unit: 2, unit[1:]: 1}), code_points(characters), PieceRules(), 16)
-    seeds = find_seeds(units, code_points(characters), 10**6, 16)
+    seeds = find_seeds(units, code_points(characters), 10**6, 16, 10**6)
     for text in seed_texts(units, seeds, characters)[len(characters) :]:
         assert len(text) <= 16
         assert text in unit
@@ -128,7 +130,7 @@ def test_sorting_many_suffixes_of_few_letters() -> None:
     generator = np.random.default_rng(1)
     words = {"".join(generator.choice(list("ab"), size=30)): int(generator.integers(1, 50)) for _ in range(400)}
     units = lay_out(counted(words), code_points("ab"), PieceRules(), 9)
-    seeds = find_seeds(units, code_points("ab"), 10**6, 9)
+    seeds = find_seeds(units, code_points("ab"), 10**6, 9, 10**6)
     counts: Counter[str] = Counter()
     for word, count in words.items():
         for start in range(len(word)):
@@ -177,8 +179,8 @@ def test_bad_counts() -> None:
     ):
         with pytest.raises(DataError, match="counted words are a padded arena"):
             lay_out(bad, code_points("ab"), PieceRules(), 16)
-    with pytest.raises(DataError, match=r"at most 2\*\*61 bytes"):
-        lay_out(counted({"ab": 1 << 61}), code_points("ab"), PieceRules(), 16)
+    with pytest.raises(DataError, match=r"at most 2\*\*53 bytes"):
+        lay_out(counted({"ab": 1 << 53}), code_points("ab"), PieceRules(), 16)
     assert len(good.arena) == 2 + PADDING
 
 

@@ -9,7 +9,7 @@ from textmill.ops.wordpiece import reference
 from textmill.ops.wordpiece.reference import BertRules
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(texts(), rules(), st.sampled_from([1, 2, 3, 6, 100]))
 def test_equals_tokenizers(text: str, rules: BertRules, longest_word: int) -> None:
     encoding = peer_encoder(rules, longest_word).encode(text, add_special_tokens=False)

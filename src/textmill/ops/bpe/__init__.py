@@ -2,13 +2,14 @@
 
 from textmill.ops.bpe.count import PieceCounter, PieceCounts
 from textmill.ops.bpe.decode import TokenBytes
-from textmill.ops.bpe.encode import OUT_SLACK, BpeEncoder
+from textmill.ops.bpe.encode import OUT_SLACK, BpeEncoder, FlatIds
 from textmill.ops.bpe.train import HF_BYTE_ORDER, Merges, train_merges
 
 __all__ = [
     "HF_BYTE_ORDER",
     "OUT_SLACK",
     "BpeEncoder",
+    "FlatIds",
     "Merges",
     "PieceCounter",
     "PieceCounts",

@@ -93,8 +93,9 @@ def characters_of(pieces: PieceCounts, alphabet: Alphabet) -> CharacterStream:
     """The pieces' characters as symbols of the alphabet.
 
     Raises:
-        DataError: a piece is not UTF-8.
+        DataError: a piece is not UTF-8, or the arrays do not fit together (see `PieceCounts.check`).
     """
+    pieces.check()
     totals, forms = np.zeros(kernels.NUM_CODES, np.int64), np.zeros(kernels.NUM_CODES, np.uint8)
     bad = int(kernels.count_characters(pieces.arena, pieces.offsets, pieces.counts, totals, forms))
     if bad >= 0:

@@ -47,6 +47,26 @@ class PieceCounts:
         """Piece -> count."""
         return {self.piece(index): int(count) for index, count in enumerate(self.counts)}
 
+    def check(self) -> None:
+        """Whether the arrays are what the kernels rely on.
+
+        Raises:
+            DataError: a wrong dtype or length, offsets that fall or leave the arena, or a count below 0.
+        """
+        arrays = ((self.arena, np.uint8), (self.offsets, np.int64), (self.counts, np.int64))
+        flat = all(array.dtype == dtype and array.ndim == 1 and array.flags.c_contiguous for array, dtype in arrays)
+        if not flat or len(self.offsets) != len(self.counts) + 1:
+            raise DataError(
+                "counted pieces are flat arrays: a uint8 arena, n + 1 int64 offsets and n int64 counts",
+                fix="use PieceCounter or PieceCounts.from_mapping",
+            )
+        inside = self.offsets[0] >= 0 and int(self.offsets[-1]) + PADDING <= len(self.arena)
+        if not inside or np.any(self.offsets[1:] < self.offsets[:-1]) or np.any(self.counts < 0):
+            raise DataError(
+                f"the offsets of counted pieces rise and end {PADDING} bytes before the arena, and counts are >= 0",
+                fix="use PieceCounter or PieceCounts.from_mapping",
+            )
+
     @classmethod
     def from_mapping(cls, counts: Mapping[bytes, int]) -> Self:
         """The same counts as arrays.

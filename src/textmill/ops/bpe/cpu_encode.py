@@ -230,9 +230,7 @@ def encode_block(text, start, ends, marks, mark_ids, out, table, arena, model, s
         if ((end - begin + OUT_SLACK) << 2) > out_end - target:
             status = np.int64(OUT_FULL)
             break
-        num_long = _stage_keys(
-            base, begin, ends_at + (cursor << 2), count, buckets, bits, masks_at, staged_at, long_at
-        )
+        num_long = _stage_keys(base, begin, ends_at + (cursor << 2), count, buckets, bits, masks_at, staged_at, long_at)
         _ask_for_records(long_at, num_long, arena_at)
         row, after = staged_at, cursor + count
         while cursor < after:
@@ -252,7 +250,9 @@ def encode_block(text, start, ends, marks, mark_ids, out, table, arena, model, s
                     piece, length = base + start_of, load32(ends_at + (place << 2)) - start_of
                     number = np.int64(0) if entry == 0 else _copy_record(entry, piece, length, arena_at, target)
                     if number == 0:
-                        number = _merge(row, piece, length, target, arena_at, arena_bytes, model_at, state_at, scratch_at)
+                        number = _merge(
+                            row, piece, length, target, arena_at, arena_bytes, model_at, state_at, scratch_at
+                        )
                     if number == 0:
                         status = np.int64(ARENA_FULL)
                         break

@@ -141,7 +141,7 @@ def _set_pair(scratch, place, value):
 
 @njit(forceinline=True)
 def _smallest_key(scratch, count):
-    """The entries up to the next multiple of `_SCAN` count too; a fixed number at a time becomes vector instructions."""
+    """The entries up to the next multiple of `_SCAN` count too: a fixed number at a time makes vector instructions."""
     best = NO_PAIR
     for first in range(0, count, _SCAN):
         for i in range(_SCAN):
@@ -149,7 +149,7 @@ def _smallest_key(scratch, count):
     return best
 
 
-@njit(forceinline=True)
+@njit
 def _merge_segment(scratch, count, out, model):
     """int64: how many ids the segment of `count` symbols became; they are written to `out`."""
     symbols, following, preceding = scratch + _SYMBOLS, scratch + _FOLLOWING, scratch + _PRECEDING
@@ -211,7 +211,7 @@ def _first_ids(piece, length, out, model):
 
 
 @njit(forceinline=True)
-def _push(heap, size, item):
+def push(heap, size, item):
     """Adds the item to a heap of `size` int64 at the address `heap`."""
     node = size
     while node > 0:
@@ -225,7 +225,7 @@ def _push(heap, size, item):
 
 
 @njit(forceinline=True)
-def _pop(heap, size):
+def pop(heap, size):
     """int64: the smallest of `size` items, which is taken out."""
     top, item, node = load_int64(heap), load_int64(heap + ((size - 1) << 3)), np.int64(0)
     while True:
@@ -257,10 +257,10 @@ def merge_long(piece, length, out, model):
     for i in range(length - 1):
         value = pair_value(model, ids[i], ids[i + 1])
         if value != NO_PAIR:
-            _push(heap, size, (value & ~_HALF) | i)
+            push(heap, size, (value & ~_HALF) | i)
             size += 1
     while size > 0:
-        item = _pop(heap, size)
+        item = pop(heap, size)
         size -= 1
         place = item & _HALF
         right = following[place]
@@ -277,7 +277,7 @@ def merge_long(piece, length, out, model):
             if start >= 0 and following[start] < length:
                 value = pair_value(model, ids[start], ids[following[start]])
                 if value != NO_PAIR:
-                    _push(heap, size, (value & ~_HALF) | start)
+                    push(heap, size, (value & ~_HALF) | start)
                     size += 1
     place, count = np.int64(0), np.int64(0)
     while place < length:

@@ -1,9 +1,8 @@
-"""Kernels that prepare a vocabulary: what its tokens and single characters become on their own."""
+"""Kernels that prepare a vocabulary: what pieces become on their own, and which merge makes a token."""
 
 import numpy as np
 from numba import njit
 
-from textmill.ops.bpe.cpu_characters import ENTRY_WORDS
 from textmill.ops.bpe.cpu_count import find_index
 from textmill.ops.bpe.cpu_merge import (
     SCRATCH,
@@ -13,47 +12,26 @@ from textmill.ops.bpe.cpu_merge import (
     VOCABULARY_OFFSETS,
     merge_piece,
 )
-from textmill.ops.memory import address_of, keep, load_int64, store8
-
-_FIRST_CODE_POINT, _FIRST_OF_THREE_BYTES, _AFTER_THREE_BYTES = 0x80, 0x800, 0x10000
-_FIRST_SURROGATE, _LAST_SURROGATE = 0xD800, 0xDFFF
+from textmill.ops.memory import address_of, keep, load_int64
 
 
 @njit(cache=True, nogil=True)
-def made_by_merging(arena, offsets, ids, made, model):
-    """made (uint8): 1 for each token arena[offsets[i]:offsets[i + 1]] whose bytes alone become the one id ids[i]."""
-    longest = np.int64(1)
-    for i in range(len(ids)):
+def encode_alone(arena, offsets, rows, model):
+    """Row i (int32[4]) receives how many ids the piece arena[offsets[i]:offsets[i + 1]] becomes, and the first three.
+
+    arena: padded. model: see `cpu_merge`; its vocabulary of whole pieces does not count.
+    """
+    longest = np.int64(4)
+    for i in range(len(rows)):
         longest = max(longest, np.int64(offsets[i + 1] - offsets[i]))
-    out, scratch = np.empty(longest + 1, np.int32), np.empty(SCRATCH, np.int64)
-    for i in range(len(ids)):
+    out, scratch = np.empty(longest, np.int32), np.empty(SCRATCH, np.int64)
+    out_at, model_at, scratch_at = address_of(out), address_of(model), address_of(scratch)
+    for i in range(len(rows)):
         begin, length = address_of(arena) + np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i])
-        count = merge_piece(begin, length, address_of(out), address_of(model), address_of(scratch))
-        made[i] = count == 1 and out[0] == ids[i]
+        rows[i, 0] = merge_piece(begin, length, out_at, model_at, scratch_at)
+        for k in range(3):
+            rows[i, k + 1] = out[k]
     keep(arena), keep(out), keep(scratch), keep(model)
-
-
-@njit(cache=True, nogil=True)
-def fill_characters(characters, model):
-    """characters (int32[65536, 4], zeros): the entry of each code point, see `cpu_characters`. model has none yet."""
-    text, out, scratch = np.zeros(16, np.uint8), np.empty(4, np.int32), np.empty(SCRATCH, np.int64)
-    at = address_of(text)
-    for code in range(_FIRST_CODE_POINT, _AFTER_THREE_BYTES):
-        if _FIRST_SURROGATE <= code <= _LAST_SURROGATE:
-            continue
-        if code < _FIRST_OF_THREE_BYTES:
-            size = np.int64(2)
-            store8(at, 0xC0 | code >> 6)
-        else:
-            size = np.int64(3)
-            store8(at, 0xE0 | code >> 12)
-            store8(at + 1, 0x80 | (code >> 6 & 0x3F))
-        store8(at + size - 1, 0x80 | (code & 0x3F))
-        count = merge_piece(at, size, address_of(out), address_of(model), address_of(scratch))
-        characters[code, 0] = size << 4 | count
-        for i in range(min(count, ENTRY_WORDS - 1)):
-            characters[code, i + 1] = out[i]
-    keep(text), keep(out), keep(scratch), keep(model)
 
 
 @njit

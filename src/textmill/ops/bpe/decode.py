@@ -1,12 +1,19 @@
 """`TokenBytes`: ids to bytes."""
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from textmill.errors import DataError
 from textmill.ops.bpe import cpu_decode as kernels
-from textmill.ops.memory import PADDING, padded
+from textmill.ops.memory import padded
+
+_PYTHON = ctypes.PyDLL(None)
+_PYTHON.PyBytes_FromStringAndSize.argtypes = ctypes.c_char_p, ctypes.c_ssize_t
+_PYTHON.PyBytes_FromStringAndSize.restype = ctypes.py_object
+_PYTHON.PyBytes_AsString.argtypes = (ctypes.py_object,)
+_PYTHON.PyBytes_AsString.restype = ctypes.c_void_p
 
 
 class TokenBytes:
@@ -24,8 +31,9 @@ class TokenBytes:
             )
         self.lengths = np.array([len(token or b"") for token in tokens], dtype=np.int32)
         """int32[ids]: bytes of each token, 0 where there is none."""
-        self._offsets = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
-        self._arena = padded(b"".join(token or b"" for token in tokens))
+        long = [token for token in tokens if token is not None and len(token) > kernels.SHORT_BYTES]
+        self._arena = padded(b"".join(long))
+        self._records = np.frombuffer(bytearray(b"".join(_records(tokens))), dtype=np.uint8)
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> bytes:
         """The bytes of the ids, one after the other.
@@ -49,9 +57,26 @@ class TokenBytes:
         total = kernels.decoded_bytes(numbers, self.lengths)
         if total < 0:
             raise DataError(f"token id {numbers[-1 - total]} is not in the vocabulary", fix=self._range())
-        out = np.empty(total + PADDING, dtype=np.uint8)
-        kernels.copy_tokens(numbers, self.lengths, self._offsets, self._arena, out)
-        return out[:total].tobytes()
+        decoded, address = _new_bytes(int(total))
+        kernels.copy_tokens(numbers, self.lengths, self._records, self._arena, address, total)
+        return decoded
 
     def _range(self) -> str:
         return f"ids of this vocabulary are below {len(self.lengths)}"
+
+
+def _records(tokens: Sequence[bytes | None]) -> Iterator[bytes]:
+    """The record of each id, see `cpu_decode`."""
+    at = 0
+    for token in tokens:
+        if token is None or len(token) <= kernels.SHORT_BYTES:
+            yield (token or b"").ljust(kernels.SHORT_BYTES, b"\0") + bytes([len(token or b"")])
+        else:
+            yield at.to_bytes(8, "little").ljust(kernels.SHORT_BYTES, b"\0") + bytes([kernels.LONG])
+            at += len(token)
+
+
+def _new_bytes(size: int) -> tuple[bytes, int]:
+    """A bytes object that still has to be filled, and where its bytes lie: CPython's own way to make one in place."""
+    made = _PYTHON.PyBytes_FromStringAndSize(None, size)
+    return made, _PYTHON.PyBytes_AsString(made)

@@ -7,8 +7,10 @@ from typing import Self
 import numpy as np
 
 from textmill.errors import ConfigError, DataError, NotSupportedError
+from textmill.ops.bpe import cpu_dropout as dropout
 from textmill.ops.bpe import cpu_encode as kernels
 from textmill.ops.bpe import cpu_merge as merging
+from textmill.ops.bpe import cpu_spans as spans_kernels
 from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
 from textmill.ops.bpe.keys import bad_ends, check_block
 from textmill.ops.bpe.tables import Tables, add_vocabulary, contents_of
@@ -210,7 +212,64 @@ class BpeEncoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """(ids, int32 ends): token i ends at byte start + ends[i]. The tokens tile the pieces."""
         ids = self.encode(text, start, ends, num_pieces)
-        return ids, np.cumsum(self._tables.lengths[ids], dtype=np.int32)
+        return ids, self.bounds(ids)[1:]
+
+    def encode_with_dropout(
+        self,
+        text: np.ndarray,
+        start: int,
+        ends: np.ndarray,
+        num_pieces: int | None = None,
+        *,
+        probability: float,
+        seed: int,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, int32 ends) with BPE-dropout: at every step each merge that is possible is dropped with `probability`.
+
+        0 drops nothing, 1 leaves bytes. With dropout, whole pieces are merged like any other. The result follows from
+        the arguments alone; a piece that comes again further on is encoded in its own way.
+
+        Raises:
+            ConfigError: a probability outside 0..1, or a seed outside 0..2**64-1.
+            DataError: as in `encode`.
+        """
+        if not 0 <= probability <= 1:
+            raise ConfigError(f"probability must be in 0..1, got {probability}", fix="BPE-dropout uses 0.1")
+        if not 0 <= seed < 1 << 64:
+            raise ConfigError(f"seed must be in 0..2**64-1, got {seed}", fix="choose another seed")
+        ends = check_block(text, start, ends, num_pieces)
+        if probability == 0:
+            return self.encode_with_ends(text, start, ends)
+        out = np.empty(max(0, int(ends[-1])) if len(ends) else 0, dtype=np.int32)
+        threshold = int(probability * (1 << dropout.DRAW_BITS))
+        count = dropout.encode_dropping(text, start, ends, out, threshold, np.uint64(seed), self._tables.model)
+        if count < 0:
+            raise bad_ends()
+        ids = out[:count].copy()
+        return ids, self.bounds(ids)[1:]
+
+    def bounds(self, ids: np.ndarray) -> np.ndarray:
+        """int32[ids + 1]: where each token begins, and where the last one ends, in the bytes of the ids."""
+        bounds = np.empty(len(ids) + 1, dtype=np.int32)
+        spans_kernels.add_up(ids, self._tables.lengths, bounds)
+        return bounds
+
+    def character_spans(
+        self, text: np.ndarray, start: int, stop: int, ids: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 starts, int32 ends): token i has at least one byte of each of the characters starts[i] to ends[i] - 1.
+
+        Characters are counted from byte `start` of the padded text; the tokens are those of text[start:stop]. A byte
+        that continues no character counts to the one before it.
+
+        Raises:
+            DataError: the tokens have more bytes than that, or fewer.
+        """
+        check_block(text, start, np.array([stop - start], dtype=np.int32), None)
+        starts, ends = np.empty(len(ids), dtype=np.int32), np.empty(len(ids), dtype=np.int32)
+        if not spans_kernels.add_up_characters(text, start, stop, ids, self._tables.lengths, starts, ends):
+            raise DataError(f"the tokens are not those of bytes {start} to {stop}", fix="pass the ids of this text")
+        return starts, ends
 
     def _encode(
         self,

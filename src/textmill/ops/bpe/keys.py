@@ -38,7 +38,7 @@ def piece_key(address, length):
 
 @njit(forceinline=True)
 def fill_key_masks(masks):
-    """Fills uint64[KEY_MASKS]: for each length up to `INLINE_BYTES`, which bits of a key's two words are the piece's."""
+    """Fills uint64[KEY_MASKS]: for each length up to `INLINE_BYTES`, which bits of the two words are the piece's."""
     ones = ~_ZERO
     for length in range(INLINE_BYTES + 1):
         masks[2 * length] = ones if length >= 8 else (_ONE << np.uint64(8 * length)) - _ONE

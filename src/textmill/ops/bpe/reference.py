@@ -1,13 +1,15 @@
 """The definition of BPE on lists: train by counting again after every merge, encode by the lowest rank.
 
-Source: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1.
+Sources: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1; dropout: Provilkov et al. 2020, arXiv:1910.13267.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 Pair = tuple[int, int]
+_SALT = 0x9E3779B97F4A7C15
+_MIX = 0xD6E8FEB86659FD93
 
 
 def join(symbols: Sequence[int], pair: Pair, product: int) -> list[int]:
@@ -95,3 +97,50 @@ def encode_by_ranks(piece: bytes, ranks: Mapping[bytes, int]) -> list[int]:
             return [ranks[part] for part in parts]
         _, place = min(joined)
         parts[place : place + 2] = [parts[place] + parts[place + 1]]
+
+
+def encode_with_dropout(
+    piece: bytes,
+    byte_ids: Sequence[int],
+    merges: Sequence[tuple[int, int, int]],
+    dropped: Callable[[int, int], bool],
+) -> list[int]:
+    """The ids of one piece with BPE-dropout: of the merges that are possible at a step, and not dropped, the best.
+
+    Possible merges are tried from the lowest rank, and from left to right; the first that is not dropped is done. If
+    all are dropped, that is the end.
+
+    dropped: whether a merge is left out, by (merges done so far, byte of the piece at which its left symbol begins).
+
+    >>> encode_with_dropout(b"abab", range(256), [(97, 98, 256)], lambda step, place: place == 0)
+    [97, 98, 256]
+    """
+    ranks = {(left, right): (rank, product) for rank, (left, right, product) in enumerate(merges)}
+    symbols = [(int(byte_ids[value]), place) for place, value in enumerate(piece)]
+    step = 0
+    while True:
+        pairs = [(left[0], right[0]) for left, right in pairwise(symbols)]
+        found = sorted((*ranks[pair], number) for number, pair in enumerate(pairs) if pair in ranks)
+        kept = [(product, number) for _, product, number in found if not dropped(step, symbols[number][1])]
+        if not kept:
+            return [number for number, _ in symbols]
+        product, number = kept[0]
+        symbols[number : number + 2] = [(product, symbols[number][1])]
+        step += 1
+
+
+def draw(seed: int, offset: int, step: int, place: int) -> float:
+    """A number in [0, 1) that looks random, always the same for the same arguments.
+
+    seed: of the text. offset: where the piece begins in it. step: merges done in the piece so far. place: of the left
+    symbol of the merge.
+    """
+    state = _fold_multiply(seed ^ _SALT, _MIX)
+    for value in (offset, step, place, _SALT):
+        state = _fold_multiply(state ^ value, _MIX)
+    return (state >> 11) / (1 << 53)
+
+
+def _fold_multiply(a: int, b: int) -> int:
+    product = a * b
+    return ((product >> 64) ^ product) & ((1 << 64) - 1)

@@ -10,7 +10,12 @@ from textmill.ops.memory import PADDING
 
 
 def sorted_order(counts: PieceCounts) -> np.ndarray:
-    """int64[n]: the pieces' indices in the order of their bytes, as Python compares bytes."""
+    """int64[n]: the pieces' indices in the order of their bytes, as Python compares bytes.
+
+    Raises:
+        DataError: arrays that do not fit together (see `PieceCounts.check`).
+    """
+    counts.check()
     order, scratch = np.empty(len(counts), np.int64), np.empty(len(counts), np.int64)
     heads = np.empty(len(counts), np.uint64)
     swapped = kernels.sort_pieces(counts.arena, counts.offsets, heads, order, scratch)

@@ -31,7 +31,7 @@ class Tables:
         pair_filter = np.zeros(1 << (filter_bits - 3), dtype=np.uint8)
         merging.build_pairs(merges, byte_ids, pairs, pair_filter, byte_pairs)
         self.model = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
-        self._owned = [pairs, pair_filter, byte_pairs, byte_ids]
+        self._owned: list[np.ndarray] = [pairs, pair_filter, byte_pairs, byte_ids]
         words = merging.PAIRS, merging.FILTER, merging.BYTE_PAIRS, merging.BYTE_IDS
         for word, array in zip(words, self._owned, strict=True):
             self.model[word] = array.ctypes.data
@@ -45,11 +45,17 @@ class Tables:
         if others:
             self._owned += add_vocabulary(self.model, others)
 
+    def _encode_alone(self, arena: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """int32[pieces, 4]: see `cpu_vocabulary.encode_alone`."""
+        rows = np.empty((len(offsets) - 1, 4), dtype=np.int32)
+        vocabulary_kernels.encode_alone(arena, offsets, rows, self.model)
+        return rows
+
     def _made_by_merging(self, contents: list[bytes]) -> np.ndarray:
         """bool[ids]: whether the bytes of the token, on their own, become this token."""
         arena, offsets, ids = _packed(contents, np.flatnonzero(self.lengths))
-        made = np.zeros(len(ids), dtype=np.uint8)
-        vocabulary_kernels.made_by_merging(arena, offsets, ids, made, self.model)
+        rows = self._encode_alone(arena, offsets)
+        made = (rows[:, 0] == 1) & (rows[:, 1] == ids)
         found = np.zeros(len(contents), dtype=np.bool_)
         found[ids] = made
         return found
@@ -60,8 +66,14 @@ class Tables:
         lasts = np.array([content[-1] if content else 0 for content in contents], dtype=np.uint8)
         whole = np.array([_is_whole(content) for content in contents], dtype=np.bool_)
         clean = characters_kernels.clean_boundaries(merges, firsts, lasts, whole)
+        # of two and three bytes, without surrogates
+        codes = np.concatenate([np.arange(0x80, 0xD800), np.arange(0xE000, characters_kernels.CODE_POINTS)])
+        sizes = np.where(codes < 0x800, 2, 3)
+        arena = padded("".join(map(chr, codes.tolist())).encode())
+        rows = self._encode_alone(arena, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)]))
+        rows[:, 0] |= sizes << 4
         characters = np.zeros((characters_kernels.CODE_POINTS, characters_kernels.ENTRY_WORDS), dtype=np.int32)
-        vocabulary_kernels.fill_characters(characters, self.model)
+        characters[codes] = rows
         self._owned += [clean, characters]
         self.model[merging.CLEAN], self.model[merging.CHARACTERS] = clean.ctypes.data, characters.ctypes.data
 

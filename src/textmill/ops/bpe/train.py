@@ -108,6 +108,7 @@ def train_merges(
     Raises:
         ConfigError: num_merges or min_frequency below 0, ranks that repeat, or seeds that are more than `num_merges`,
             stand twice, or use what is not there yet.
+        DataError: arrays of pieces that do not fit together (see `PieceCounts.check`).
         NotSupportedError: more than 2**31 bytes of distinct pieces.
     """
     rules = Rules(min_frequency=min_frequency, max_token_length=max_token_length)
@@ -129,6 +130,7 @@ def train_by_rules(
         raise ConfigError(
             f"rank_of_byte must hold 256 distinct ranks, got shape {ranks.shape}", fix="use HF_BYTE_ORDER"
         )
+    pieces.check()
     if seeds is None:
         seeds = Merges(pairs=np.empty((0, 2), np.int32), counts=np.empty(0, np.int64))
     names = _seeded_names(seeds)

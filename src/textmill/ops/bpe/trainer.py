@@ -175,6 +175,8 @@ class Trainer:
 
     def _count_frequent(self, sketch: np.ndarray) -> int:
         arguments = (self.symbols.rows, self.state)
+        # the last window's pairs are not needed any more
+        self.state[layout.NUM_SLOTS] = 0
         while True:
             table = np.empty(2 * len(self.slots), dtype=np.int32)
             num_slots = windows.count_frequent(
@@ -182,12 +184,12 @@ class Trainer:
             )
             if num_slots >= 0:
                 return int(num_slots)
-            self.grow_slots()
+            self.grow_slots(4)
 
-    def grow_slots(self) -> None:
-        """Twice the room for pairs."""
-        self.slots = np.concatenate([self.slots, np.empty_like(self.slots)])
-        self._heap = np.concatenate([self._heap, np.empty_like(self._heap)])
+    def grow_slots(self, factor: int = 2) -> None:
+        """`factor` times the room for pairs."""
+        self.slots = longer(self.slots, factor, int(self.state[layout.NUM_SLOTS]))
+        self._heap = longer(self._heap, factor, int(self.state[layout.HEAP_SIZE]))
 
     def _find_room(self) -> None:
         """Most of a full arena is lists that have been merged: a fresh window drops them. A fresh one must grow."""
@@ -197,6 +199,13 @@ class Trainer:
         grown = np.empty(int(self.state[layout.ARENA_USED] + 2 * self.state[layout.PLACES_NEEDED]), dtype=np.int32)
         grown[: len(self.arena)] = self.arena
         self.arena = grown
+
+
+def longer(array: np.ndarray, factor: int, used: int) -> np.ndarray:
+    """A longer array with the first `used` rows of this one; the others take no memory until they are written."""
+    grown = np.empty((factor * len(array), *array.shape[1:]), dtype=array.dtype)
+    grown[:used] = array[:used]
+    return grown
 
 
 def too_much(num_places: int) -> NotSupportedError:

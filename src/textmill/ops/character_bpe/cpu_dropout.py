@@ -31,12 +31,14 @@ def _draw(state, step, place):
 
 
 @helper
-def _merge_dropping(symbols, sizes, count, links, heap, aside, threshold, state, model):
+def _merge_dropping(symbols, sizes, count, links, threshold, state, model):
     """int64: how many symbols are left. threshold: a candidate is dropped if its draw is below.
 
-    heap, aside: addresses of 2 * count int64.
+    links: the address of 5 * count int64; after the links come a heap, and room for what is dropped.
     """
     link_all(count, links)
+    heap = links + (count << 3)
+    aside = heap + (count << 4)
     size, step = np.int64(0), np.int64(0)
     for i in range(count - 1):
         size = push_candidate(heap, size, np.int64(i), symbols, links, count, model)
@@ -80,11 +82,10 @@ def encode_dropping(text, start, ends, out, out_ends, threshold, seed, model):
             return np.int64(-1)
         scratch = np.empty(_SCRATCH_WORDS * length, np.int64)
         symbols = address_of(scratch)
-        sizes, links, heap = symbols + (length << 2), symbols + (length << 3), symbols + (length << 4)
-        aside = heap + (length << 4)
+        sizes, links = symbols + (length << 2), symbols + (length << 3)
         count = first_symbols(base + begin, length, symbols, sizes, model_at)
         state = fold_multiply(keyed ^ np.uint64(begin), _MIX)
-        count = _merge_dropping(symbols, sizes, count, links, heap, aside, threshold, state, model_at)
+        count = _merge_dropping(symbols, sizes, count, links, threshold, state, model_at)
         target = ends_at + (written << 2)
         count = finish(base + begin, symbols, sizes, count, out_at + (written << 2), target, links, model_at)
         sum_up(begin, count, target)

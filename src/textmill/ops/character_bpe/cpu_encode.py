@@ -11,7 +11,6 @@ ids out, or merge. So no loop waits for memory one piece at a time.
 import numpy as np
 from numba import njit
 
-from textmill.ops.bpe.cpu_count import copy_words
 from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
 from textmill.ops.character_bpe.cpu_merge import SHORT_SCRATCH_WORDS, encode_piece
 from textmill.ops.character_bpe.cpu_pairs import LENGTHS, NUM_LENGTHS, function, helper
@@ -43,8 +42,8 @@ LONGEST_CACHED = 1024
 """Bytes; a longer piece is merged every time."""
 
 # words of the state vector
-CURSOR, INSERTED, ARENA_USED, MAY_GROW = range(4)
-STATE_WORDS = 4
+CURSOR, INSERTED, ARENA_USED, MAY_GROW, ENDS_AT = range(5)
+STATE_WORDS = 5
 
 # why encode_block stopped
 CROWDED, ARENA_FULL, BAD_ENDS = -1, -2, -3
@@ -133,6 +132,13 @@ def _claim(bucket):
     return other
 
 
+@helper
+def _copy_words(source, target, length):
+    """Copies `length` bytes between addresses, and up to 7 more."""
+    for i in range(0, length, 8):
+        store64(target + i, load64(source + i))
+
+
 @function
 def _remember(row, piece, length, ids, count, arena, state):
     """Puts the ids of a piece into the cache."""
@@ -149,9 +155,9 @@ def _remember(row, piece, length, ids, count, arena, state):
         store64(entry + 16, state[ARENA_USED])
         store64(entry + 24, count)
         if not is_inline(second):
-            copy_words(piece, record, length)
+            _copy_words(piece, record, length)
             record += (length + 7) & ~7
-        copy_words(ids, record, count << 2)
+        _copy_words(ids, record, count << 2)
         state[ARENA_USED] = (record + (count << 2) - arena + 7) & ~7
     state[INSERTED] += 1
 
@@ -181,15 +187,15 @@ def sum_up(begin, count, ends):
 
 
 @njit(cache=True, nogil=True)
-def encode_block(text, start, ends, out, out_ends, table, arena, model, state):
+def encode_block(text, start, ends, out, table, arena, model, state):
     """(int64, int64): how many ids it wrote, and 0 or why it stopped. Starts at piece state[CURSOR] and moves it.
 
-    out: int32, one for each byte left and 16 more. out_ends: int32 as long, for the end of each token counted from
-    `start`, or empty. model: see `cpu_pairs`; the caller holds the arrays it names.
+    out: int32, one for each byte left and 16 more. state[ENDS_AT]: the address of as many int32 for the end of each
+    token, counted from `start`, or 0. model: see `cpu_pairs`; the caller holds the arrays that these two name.
     """
     base, ends_at, out_at = address_of(text) + start, address_of(ends), address_of(out)
     # where the end of the token at address t goes: t + to_ends
-    wants_ends, to_ends = len(out_ends) > 0, address_of(out_ends) - out_at
+    wants_ends, to_ends = state[ENDS_AT] != 0, state[ENDS_AT] - out_at
     model_at, lengths, known = address_of(model), model[LENGTHS], model[NUM_LENGTHS]
     buckets = (address_of(table) + 63) & ~63
     arena_at = address_of(arena)
@@ -237,7 +243,7 @@ def encode_block(text, start, ends, out, out_ends, table, arena, model, state):
         if status != 0:
             break
         state[CURSOR] = cursor + count
-    keep(text), keep(ends), keep(out), keep(out_ends), keep(table), keep(arena), keep(room), keep(model)
+    keep(text), keep(ends), keep(out), keep(table), keep(arena), keep(room), keep(model)
     return (target - out_at) >> 2, status
 
 

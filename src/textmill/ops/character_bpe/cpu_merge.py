@@ -2,17 +2,12 @@
 
 import numpy as np
 
-from textmill.ops.bpe.cpu_count import find_index
 from textmill.ops.character_bpe.cpu_pairs import (
     HALF,
     NO_PAIR,
     PAIR_BITS,
     PAIRS,
-    VOCABULARY,
-    VOCABULARY_ARENA,
-    VOCABULARY_BITS,
-    VOCABULARY_OFFSETS,
-    WHOLE_IDS,
+    WHOLE_PIECES,
     field,
     function,
     helper,
@@ -20,7 +15,7 @@ from textmill.ops.character_bpe.cpu_pairs import (
     pop,
     push,
 )
-from textmill.ops.character_bpe.cpu_symbols import candidate, finish, first_symbols
+from textmill.ops.character_bpe.cpu_symbols import candidate, finish, first_symbols, longest_match
 from textmill.ops.memory import address_of, keep, load32, load_int64, store32, store64
 
 SHORT_BYTES = 96
@@ -127,9 +122,10 @@ def compact(symbols, sizes, links, count):
 
 
 @helper
-def _merge_long(symbols, sizes, count, links, heap, model):
-    """As _merge_short, in O(count log count)."""
+def _merge_long(symbols, sizes, count, links, model):
+    """As _merge_short, in O(count log count). links: the address of 3 * count int64; after the links comes a heap."""
     link_all(count, links)
+    heap = links + (count << 3)
     # every merge takes one pair out and adds at most two, and there are fewer than `count` merges: 2 * count items
     size = np.int64(0)
     for i in range(count - 1):
@@ -146,17 +142,6 @@ def _merge_long(symbols, sizes, count, links, heap, model):
     return compact(symbols, sizes, links, count)
 
 
-@helper
-def _whole_piece(piece, length, model):
-    """int64: the id of a piece that is not merged because it is a token, or -1."""
-    table, bits = field(model, VOCABULARY), field(model, VOCABULARY_BITS)
-    if table == 0:
-        return np.int64(-1)
-    arena, offsets = field(model, VOCABULARY_ARENA), field(model, VOCABULARY_OFFSETS)
-    index = find_index(piece, length, table, bits, arena, offsets)
-    return load32(field(model, WHOLE_IDS) + (index << 2)) if index >= 0 else np.int64(-1)
-
-
 @function
 def encode_piece(piece, length, out, out_sizes, model, scratch):
     """int64: how many tokens the piece becomes, `length` at most. All but `length` are addresses.
@@ -164,19 +149,20 @@ def encode_piece(piece, length, out, out_sizes, model, scratch):
     out, out_sizes: of int32, for ids and for the bytes each covers; out_sizes may be 0. scratch: of int64,
     SHORT_SCRATCH_WORDS of them.
     """
-    number = _whole_piece(piece, length, model)
-    if number >= 0:
-        store32(out, number)
-        if out_sizes != 0:
-            store32(out_sizes, length)
-        return np.int64(1)
+    if field(model, WHOLE_PIECES) != 0:
+        number, size = longest_match(piece, length, model)
+        if size == length:
+            store32(out, number)
+            if out_sizes != 0:
+                store32(out_sizes, length)
+            return np.int64(1)
     is_long = length > SHORT_BYTES
     own = np.empty(_LONG_SCRATCH_WORDS * length if is_long else 0, np.int64)
     symbols = address_of(own) if is_long else scratch
     sizes, rest = symbols + (length << 2), symbols + (length << 3)
     count = first_symbols(piece, length, symbols, sizes, model)
     if is_long:
-        count = _merge_long(symbols, sizes, count, rest, rest + (length << 3), model)
+        count = _merge_long(symbols, sizes, count, rest, model)
     else:
         count = _merge_short(symbols, sizes, count, rest, model)
     number = finish(piece, symbols, sizes, count, out, out_sizes, rest, model)

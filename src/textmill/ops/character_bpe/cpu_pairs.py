@@ -1,7 +1,8 @@
 """A table from pairs of numbers to values, and a heap: what the kernels of this folder share.
 
 One kind of table serves twice: pairs of symbols that merge (value: rank << 32 | product), and the steps of a trie of
-user-defined symbols (pair: node and byte; value: next node << 32 | symbol that ends there).
+texts that are not merged (pair: node and byte; value: next node << 32 | symbol of the text that ends there). These are
+the user-defined symbols of SentencePiece, or all tokens if WHOLE_PIECES is set.
 """
 
 import numpy as np
@@ -42,18 +43,14 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
     TRIE,
     TRIE_BITS,
     TRIE_FIRSTS,
-    VOCABULARY,
-    VOCABULARY_BITS,
-    VOCABULARY_ARENA,
-    VOCABULARY_OFFSETS,
-    WHOLE_IDS,
+    WHOLE_PIECES,
     UNUSED,
     PARTS,
     LENGTHS,
     NUM_LENGTHS,
     SIDES,
-) = np.arange(22)
-MODEL_WORDS = 22
+) = np.arange(18)
+MODEL_WORDS = 18
 
 
 @helper

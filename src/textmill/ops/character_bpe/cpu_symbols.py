@@ -28,6 +28,7 @@ from textmill.ops.character_bpe.cpu_pairs import (
     UNKNOWN,
     UNKNOWN_LAST,
     UNUSED,
+    WHOLE_PIECES,
     field,
     function,
     helper,
@@ -89,8 +90,8 @@ def _symbol_of(point, place, model):
 
 
 @helper
-def _longest_match(address, room, model):
-    """(int64, int64): the longest user-defined symbol that begins here, and its bytes; or -1 and 0."""
+def longest_match(address, room, model):
+    """(int64, int64): the symbol of the longest text of the trie that begins here, and its bytes; or -1 and 0."""
     symbol, size = np.int64(-1), np.int64(0)
     if load8(field(model, TRIE_FIRSTS) + load8(address)) == 0:
         return symbol, size
@@ -127,8 +128,8 @@ def first_symbols(piece, length, symbols, sizes, model):
     at, count, waiting, skipped = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
     while at < length:
         symbol, size = np.int64(-1), np.int64(0)
-        if field(model, TRIE) != 0:
-            symbol, size = _longest_match(piece + at, length - at, model)
+        if field(model, TRIE) != 0 and field(model, WHOLE_PIECES) == 0:
+            symbol, size = longest_match(piece + at, length - at, model)
         if symbol < 0:
             point, size = read_character(piece + at, length - at)
             place = np.int64(CONTINUED if at > 0 else 0) + np.int64(LAST if at + size == length else 0)

@@ -1,5 +1,6 @@
 """`CharacterBpeEncoder`: pieces of normalised text to ids, for any BPE vocabulary over characters."""
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -43,7 +44,7 @@ class CharacterBpeEncoder:
     [3, 2, 1, 0]
     """
 
-    def __init__(self, tables: Tables, cache_bytes: int) -> None:
+    def __init__(self, tables: Tables, cache_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         """Use `from_merges` or `from_scores`."""
         self._tables = tables
         self._cache_limit = cache_bytes
@@ -67,7 +68,6 @@ class CharacterBpeEncoder:
         prefix: str = "",
         suffix: str = "",
         whole_pieces: bool = False,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Self:
         """A model of `tokenizers`: token -> id, and pairs of tokens, most urgent first. See `reference.encode_word`.
 
@@ -87,7 +87,7 @@ class CharacterBpeEncoder:
             suffix=suffix,
             whole_pieces=whole_pieces,
         )
-        return cls(tables, cache_bytes)
+        return cls(tables)
 
     @classmethod
     def from_scores(
@@ -97,7 +97,6 @@ class CharacterBpeEncoder:
         unknown: int = 0,
         byte_fallback: bool = False,
         kinds: Sequence[int] | None = None,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Self:
         """A BPE model of SentencePiece: (piece, score) by id. See `reference.encode_sentence`.
 
@@ -111,7 +110,7 @@ class CharacterBpeEncoder:
         if kinds is None:
             kinds = [PieceKind.UNKNOWN if number == unknown else PieceKind.NORMAL for number in range(len(pieces))]
         tables = tables_from_scores(pieces, kinds=kinds, unknown=unknown, byte_fallback=byte_fallback)
-        return cls(tables, cache_bytes)
+        return cls(tables)
 
     @property
     def cache_bytes(self) -> int:
@@ -123,9 +122,9 @@ class CharacterBpeEncoder:
         """Whether no token reaches from a word into the blanks before the next one, so that words may go one by one."""
         return self._tables.cuts_at_blanks
 
-    def clone(self) -> "CharacterBpeEncoder":
-        """An encoder with the same tables and a cache of its own."""
-        return CharacterBpeEncoder(self._tables, self._cache_limit)
+    def clone(self, cache_bytes: int | None = None) -> "CharacterBpeEncoder":
+        """An encoder with the same tables and a cache of its own, of as many bytes at most or as many as ours."""
+        return CharacterBpeEncoder(self._tables, self._cache_limit if cache_bytes is None else cache_bytes)
 
     def boundaries(self, text: np.ndarray, start: int, length: int) -> np.ndarray:
         """int32: the ends, counted from `start`, of the pieces of a sentence of `length` bytes whose blanks are ▁.
@@ -246,7 +245,7 @@ class CharacterBpeEncoder:
             return self.encode_with_ends(text, start, ends)
         room = max(0, int(ends[-1])) if len(ends) else 0
         out, out_ends = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
-        threshold = int(probability * (1 << DRAW_BITS))
+        threshold = math.ceil(probability * (1 << DRAW_BITS))
         with self._lock:
             count = encode_dropping(text, start, ends, out, out_ends, threshold, np.uint64(seed), self._model)
         if count < 0:
@@ -257,8 +256,9 @@ class CharacterBpeEncoder:
         written, state = 0, self._state
         state[kernels.CURSOR] = 0
         while state[kernels.CURSOR] < len(ends):
+            state[kernels.ENDS_AT] = out_ends[written:].ctypes.data if len(out_ends) else 0
             count, status = kernels.encode_block(
-                text, start, ends, out[written:], out_ends[written:], self._table, self._arena, self._model, state
+                text, start, ends, out[written:], self._table, self._arena, self._model, state
             )
             written += count
             if status == kernels.BAD_ENDS:

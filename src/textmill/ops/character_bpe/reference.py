@@ -10,6 +10,7 @@ Sources: Sennrich et al. 2016, arXiv:1508.07909, algorithm 1; Provilkov et al. 2
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from textmill.ops.character_bpe.kinds import PieceKind
@@ -51,37 +52,43 @@ def dropping(probability: float, seed: int, offset: int = 0) -> Callable[[int, i
     return lambda step, place: draw(seed, offset, step, place) < probability
 
 
-def encode_word(
-    word: str,
-    tokens: Mapping[str, int],
-    merges: Sequence[tuple[str, str]],
-    *,
-    unknown: str | None = None,
-    fuse_unknown: bool = False,
-    byte_fallback: bool = False,
-    prefix: str = "",
-    suffix: str = "",
-    whole_pieces: bool = False,
-    dropped: Callable[[int, int], bool] = never,
-) -> list[Token]:
+@dataclass(frozen=True, kw_only=True)
+class WordModel:
+    """A BPE model of `tokenizers`."""
+
+    tokens: Mapping[str, int]
+    merges: Sequence[tuple[str, str]]
+    """Pairs of tokens, most urgent first. A pair that stands twice has the rank of its last row."""
+    unknown: str | None = None
+    """The token of a character that is none; such a character is skipped without it."""
+    fuse_unknown: bool = False
+    """Whether unknown characters side by side share one token."""
+    byte_fallback: bool = False
+    """Whether an unknown character becomes the tokens of its bytes, if they are there. Without prefix and suffix."""
+    prefix: str = ""
+    """Stands before every character of a word but the first (`continuing_subword_prefix`)."""
+    suffix: str = ""
+    """Stands after the last character (`end_of_word_suffix`)."""
+    whole_pieces: bool = False
+    """Whether a word that is a token is that token, unless there is dropout (`ignore_merges`)."""
+
+
+def encode_word(word: str, model: WordModel, dropped: Callable[[int, int], bool] = never) -> list[Token]:
     """The tokens of one word: its characters, joined by the most urgent merge, the leftmost first, until none applies.
 
-    prefix stands before every character but the first (`continuing_subword_prefix`), suffix after the last one
-    (`end_of_word_suffix`); neither goes with byte_fallback. whole_pieces: a word that is a token is that token, unless
-    there is dropout (`ignore_merges`).
+    dropped: whether a candidate is left out, by (merges done so far, place of its left symbol); see `dropping`.
 
     >>> tokens = {"l": 0, "o": 1, "w</w>": 2, "lo": 3, "low</w>": 4, "<unk>": 5}
-    >>> encode_word("low", tokens, [("l", "o"), ("lo", "w</w>")], suffix="</w>")
-    [(4, 3)]
-    >>> encode_word("lo?", tokens, [("l", "o")], suffix="</w>", unknown="<unk>")
-    [(3, 2), (5, 1)]
+    >>> model = WordModel(tokens=tokens, merges=[("l", "o"), ("lo", "w</w>")], suffix="</w>", unknown="<unk>")
+    >>> encode_word("low", model), encode_word("lo?", model)
+    ([(4, 3)], [(3, 2), (5, 1)])
     """
-    if whole_pieces and dropped is never and word in tokens:
+    tokens = model.tokens
+    if model.whole_pieces and dropped is never and word in tokens:
         return [(tokens[word], len(word.encode()))]
-    # a pair that stands twice has the rank of its last row
-    ranks = {(tokens[a], tokens[b]): (rank, tokens[a + b[len(prefix) :]]) for rank, (a, b) in enumerate(merges)}
-    symbols = _first_tokens(word, tokens, unknown, fuse_unknown, byte_fallback, prefix, suffix)
-    placed = [(place, number, size) for place, (number, size) in enumerate(symbols)]
+    skip = len(model.prefix)
+    ranks = {(tokens[a], tokens[b]): (rank, tokens[a + b[skip:]]) for rank, (a, b) in enumerate(model.merges)}
+    placed = [(place, number, size) for place, (number, size) in enumerate(_first_tokens(word, model))]
     step = 0
     while True:
         pairs = [(at, ranks.get((left[1], right[1]))) for at, (left, right) in enumerate(pairwise(placed))]
@@ -94,23 +101,16 @@ def encode_word(
         step += 1
 
 
-def _first_tokens(
-    word: str,
-    tokens: Mapping[str, int],
-    unknown: str | None,
-    fuse_unknown: bool,
-    byte_fallback: bool,
-    prefix: str,
-    suffix: str,
-) -> list[Token]:
+def _first_tokens(word: str, model: WordModel) -> list[Token]:
     """Characters as tokens. As in `tokenizers`, an unknown one waits for the next known character: bytes overtake."""
+    tokens = model.tokens
     symbols: list[Token] = []
     waiting: Token | None = None
     skipped = 0
     for at, character in enumerate(word):
-        name = (prefix if at else "") + character + (suffix if at == len(word) - 1 else "")
+        name = (model.prefix if at else "") + character + (model.suffix if at == len(word) - 1 else "")
         size = len(character.encode())
-        as_bytes = [tokens.get(f"<0x{value:02X}>") for value in character.encode()] if byte_fallback else [None]
+        as_bytes = [tokens.get(f"<0x{value:02X}>") if model.byte_fallback else None for value in character.encode()]
         if name in tokens:
             symbols += [waiting] if waiting else []
             waiting = None
@@ -120,13 +120,13 @@ def _first_tokens(
             sizes = [1 + skipped, *[1] * (size - 1)]
             symbols += [(number, one) for number, one in zip(as_bytes, sizes, strict=True) if number is not None]
             skipped = 0
-        elif unknown is None:
+        elif model.unknown is None:
             skipped += size
-        elif waiting and fuse_unknown:
+        elif waiting and model.fuse_unknown:
             waiting = (waiting[0], waiting[1] + size)
         else:
             symbols += [waiting] if waiting else []
-            waiting = (tokens[unknown], size)
+            waiting = (tokens[model.unknown], size)
     return symbols + ([waiting] if waiting else [])
 
 

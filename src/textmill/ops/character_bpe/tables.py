@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from textmill.errors import ConfigError, NotSupportedError
-from textmill.ops.bpe.count import PieceCounter, PieceCounts
 from textmill.ops.character_bpe import cpu_pairs as layout
 from textmill.ops.character_bpe import cpu_symbols as symbols_layout
 from textmill.ops.character_bpe.kinds import PieceKind
@@ -16,8 +15,8 @@ from textmill.ops.character_bpe.kinds import PieceKind
 Word = int | np.signedinteger
 BLANK = "▁"
 MAX_ID = (1 << 31) - 1
-LONGEST_PIECE = 1 << 12
-"""Bytes of a piece with a score: how it can be joined is found in quadratic time. Published ones have 192 and fewer."""
+LONGEST_PIECE = 1 << 10
+"""Bytes of a piece that merging makes: its parts are found in quadratic time. Published ones have 192 and fewer."""
 _PAGE = 1 << symbols_layout.PAGE_BITS
 _SPARE_LENGTHS = 1 << 20
 _MOST_SIDES = 1 << 24
@@ -91,21 +90,8 @@ class Tables:
         self.hold(layout.LENGTHS, np.array(lengths, dtype=np.int32))
         self.model[layout.NUM_LENGTHS] = len(lengths)
 
-    def set_whole_pieces(self, tokens: Mapping[str, int]) -> None:
-        """Pieces that become one token without merging. The table is that of a counter which met each token once."""
-        ordered = [(to_bytes(text), number) for text, number in tokens.items() if text]
-        counts = PieceCounts.from_mapping({text: 1 for text, _ in ordered})
-        counter = PieceCounter()
-        counter.add(counts.arena, 0, counts.offsets[1:].astype(np.int32))
-        table, arena, offsets = counter.index_arrays()
-        self.hold(layout.VOCABULARY, table)
-        self.hold(layout.VOCABULARY_ARENA, arena)
-        self.hold(layout.VOCABULARY_OFFSETS, offsets)
-        self.hold(layout.WHOLE_IDS, np.array([number for _, number in ordered], dtype=np.int32))
-        self.model[layout.VOCABULARY_BITS] = len(table).bit_length() - 1
-
     def set_trie(self, texts: Mapping[str, int]) -> None:
-        """User-defined symbols: a trie whose steps are pairs (node, byte)."""
+        """Texts that are not merged, and their symbols: a trie whose steps are pairs (node, byte)."""
         steps: dict[tuple[int, int], list[int]] = {}
         firsts = np.zeros(256, dtype=np.uint8)
         for text, symbol in texts.items():
@@ -163,7 +149,8 @@ def tables_from_merges(
         tables.set_bytes(tokens)
         lengths.fix((tokens[name], 1) for name in map(byte_name, range(256)) if name in tokens)
     if whole_pieces:
-        tables.set_whole_pieces(tokens)
+        tables.set_trie({text: number for text, number in tokens.items() if text})
+        tables.model[layout.WHOLE_PIECES] = tables.model[layout.TRIE] != 0
         lengths.fix((number, len(to_bytes(text))) for text, number in tokens.items())
     tables.set_lengths(lengths.join(rows))
     tables.cuts_at_blanks = (
@@ -259,7 +246,9 @@ def tables_from_scores(
     }
     whole = {text: number for number, (text, _) in enumerate(pieces) if kinds[number] == PieceKind.USER_DEFINED}
     characters = _characters_of_pieces(pieces, kinds, mergeable)
-    splits = {text: _splits(text, mergeable, characters, whole) for text in mergeable if len(text) > 1}
+    long = {text: number for text, number in mergeable.items() if len(text) > 1}
+    parts = long | {text: symbol for text, symbol in characters.items() if text not in whole}
+    splits = {text: _splits(text, parts) for text in long}
     _, ranks = np.unique(-np.array([score for _, score in pieces], dtype=np.float32), return_inverse=True)
     rows = [(*pair, int(ranks[mergeable[text]]), mergeable[text]) for text, pairs in splits.items() for pair in pairs]
     # the number right after the pieces is that of all characters which stand in no piece
@@ -272,8 +261,9 @@ def tables_from_scores(
     if byte_fallback:
         tables.set_bytes({text: number for number, (text, _) in enumerate(pieces) if kinds[number] == PieceKind.BYTE})
     lengths = [len(to_bytes(text)) for text, _ in pieces] + [0] * (num_symbols - len(pieces))
+    special: dict[int, int] = {PieceKind.UNKNOWN: _VARIES, PieceKind.BYTE: 1}
     for number, kind in enumerate(kinds):
-        lengths[number] = {PieceKind.UNKNOWN: _VARIES, PieceKind.BYTE: 1}.get(PieceKind(kind), lengths[number])
+        lengths[number] = special.get(kind, lengths[number])
     for character, symbol in characters.items():
         lengths[symbol] = len(to_bytes(character))
     tables.set_lengths(lengths)
@@ -301,10 +291,11 @@ def _check_pieces(pieces: Sequence[tuple[str, float]], kinds: Sequence[int], unk
         raise ConfigError("pieces must be distinct and not empty", fix="check the model file")
     if not np.isfinite([score for _, score in pieces]).all():
         raise ConfigError("scores of pieces must be finite", fix="check the model file")
-    bad = [kind for kind in kinds if kind not in set(PieceKind)]
+    bad = set(kinds) - set(PieceKind)
     if bad:
-        raise ConfigError(f"the kind of a piece must be in 1..6, got {bad[0]}", fix="see PieceKind")
-    longest = max(len(to_bytes(text)) for text in texts)
+        raise ConfigError(f"the kind of a piece must be in 1..6, got {min(bad)}", fix="see PieceKind")
+    merged = (PieceKind.NORMAL, PieceKind.UNUSED)
+    longest = max((len(to_bytes(text)) for text, kind in zip(texts, kinds, strict=True) if kind in merged), default=0)
     if longest > LONGEST_PIECE:
         raise NotSupportedError(
             f"a piece may have at most {LONGEST_PIECE} bytes, got {longest}", fix="check the model file"
@@ -333,21 +324,14 @@ def _characters_of_pieces(
     return characters
 
 
-def _splits(
-    text: str, mergeable: Mapping[str, int], characters: Mapping[str, int], whole: Mapping[str, int]
-) -> list[tuple[int, int]]:
-    """The pairs of symbols whose union is the text."""
-    found = []
-    for at in range(1, len(text)):
-        parts = []
-        for part in (text[:at], text[at:]):
-            symbol = characters.get(part) if len(part) == 1 else mergeable.get(part)
-            if symbol is not None and part not in whole:
-                parts.append(symbol)
-        if len(parts) == 2:
-            found.append((parts[0], parts[1]))
-    return found
+def _splits(text: str, parts: Mapping[str, int]) -> list[tuple[int, int]]:
+    """The pairs of symbols whose union is the text. parts: what can stand beside something else while merging."""
+    return [
+        (left, right)
+        for at in range(1, len(text))
+        if (left := parts.get(text[:at])) is not None and (right := parts.get(text[at:])) is not None
+    ]
 
 
 def _crosses_inside(text: str) -> bool:
-    return any(crosses_blank(text[at - 1], text[at]) for at in range(1, len(text)))
+    return BLANK in text.lstrip(BLANK)

@@ -46,6 +46,10 @@ _PATTERN_NAMES = {pattern: name for name, pattern in PATTERNS.items()} | {
     PATTERNS["gpt2"].replace(r"\Z", "$"): "gpt2",
     PATTERNS["cl100k"].replace(r"\Z", "$"): "cl100k",
     PATTERNS["cl100k"].replace(r"\Z", r"\z").replace("{1,3}+", "{1,3}"): "cl100k",
+    r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+"
+    r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+": "kimi",
 }
 
 _WHOLE = PLAIN["whole"].pattern
@@ -132,7 +136,8 @@ class Splitter:
             marks: uint8, as long as `ends`, receives `MATCH` or `GAP` for each piece; empty: not wanted.
 
         Raises:
-            DataError: what the kernel relies on does not hold: dtypes, padding, less than 2 GiB.
+            DataError: what the kernel relies on does not hold: dtypes, padding, less than 2 GiB; or the pattern would
+                take time by the square of the text's length.
         """
         assert self._kernel is not None, "use blocks()"
         flat = text.flags.c_contiguous and ends.flags.c_contiguous and marks.flags.c_contiguous
@@ -144,7 +149,20 @@ class Splitter:
                 fix="use textmill.ops.memory.padded",
             )
         _check_range(text, start, stop)
-        return self._kernel(text, start, stop, ends, marks)
+        return self.checked_count(self._kernel(text, start, stop, ends, marks))
+
+    def checked_count(self, count: int) -> int:
+        """The number of pieces that a kernel found.
+
+        Raises:
+            DataError: the kernel gave up; see `cpu_machine.TOO_LONG`.
+        """
+        if count < 0:
+            raise DataError(
+                f"the splitting pattern {self.pattern!r} reads this text again and again, far beyond its matches",
+                fix="limit its repeats, as in {0,100}",
+            )
+        return count
 
     def blocks(self, text: np.ndarray, start: int, stop: int, ends: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         """(origin, ends of the next pieces relative to it) until the pieces reach `stop`.

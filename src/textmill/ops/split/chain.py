@@ -45,16 +45,16 @@ def cut_in_steps(steps: Sequence[Step], text: np.ndarray, start: int, stop: int)
         cut = splitter(step.split)
         first = len(ends) < 2 and kept.all()
         fine, marks = cut.cut(text, start, stop) if first else _cut_within(cut, text, start, ends)
-        # for each new piece, the old one in which it lies
-        within = np.searchsorted(ends, fine)
-        walls = ends[within] == fine
-        if cut.drops_gaps:
-            new_ends, new_kept = fine, marks
-        else:
-            new_ends, new_kept = behave(fine, marks, step.behavior, invert=step.invert, walls=walls)
+        # an old piece ends where a new one does: nothing is merged across
+        old_end = np.zeros(stop - start + 1, np.bool_)
+        old_end[ends] = True
+        if not cut.drops_gaps:
+            fine, marks = behave(fine, marks, step.behavior, invert=step.invert, walls=old_end[fine])
         if not kept.all():
-            new_kept = np.where(kept[np.searchsorted(ends, new_ends)] == MATCH, new_kept, np.uint8(GAP))
-        ends, kept = new_ends, new_kept
+            # as many old pieces end before a new one as stand before the one in which it lies
+            walls = old_end[fine]
+            marks = np.where(kept[np.cumsum(walls) - walls] == MATCH, marks, np.uint8(GAP))
+        ends, kept = fine, marks
     return ends, kept
 
 
@@ -73,7 +73,7 @@ def _cut_within(cut: Splitter, text: np.ndarray, start: int, outer: np.ndarray) 
     while done < total:
         # the outer pieces that are done already would only be passed over
         rest = outer[np.searchsorted(outer, done, side="right") :]
-        count = split_within(text, start, rest, done, ends, marks, *cut.tables)
+        count = cut.checked_count(split_within(text, start, rest, done, ends, marks, *cut.tables))
         all_ends.append(ends[:count].copy())
         all_marks.append(marks[:count].copy())
         done = int(ends[count - 1])

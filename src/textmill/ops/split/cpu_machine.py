@@ -25,6 +25,13 @@ _FROM_LOWER_A = np.uint64(0x1F1F1F1F1F1F1F1F)
 _AFTER_LOWER_Z = np.uint64(0x0505050505050505)
 _ESCAPED = 0xDC00
 _WIDTH = 7
+TOO_LONG = -1
+"""Comes back instead of a number of pieces: the pattern reads on and on beyond its matches, as `<[^>]*>|<` does where
+there is no >, so that the time would grow with the square of the text's length."""
+_MOST_READINGS = 256
+"""How often every byte may be read beyond a match, on average."""
+_FREE_READING = 1 << 20
+
 _ENDED = 1
 """An entry: a match ends here, and no state follows."""
 
@@ -79,7 +86,7 @@ def _after_letters(at, end, fold):
 
 @njit(forceinline=True)
 def _match(at, end, classes, rows, leads, first, lower, letters):
-    """The end of the match that begins at `at`; `at` itself if there is none."""
+    """(the end of the match that begins at `at`, or `at` if there is none; how far it was read to find out)."""
     last = at
     row = first
     lead = load8(at)
@@ -95,12 +102,12 @@ def _match(at, end, classes, rows, leads, first, lower, letters):
             entry = load32(rows + row + (load8(classes + lead) << 2))
             # the commonest end, as a branch: the next match can begin before the load above is done
             if entry == _ENDED:
-                return at
+                return at, at
             row = entry >> 1
             if entry & 1:
                 last = at
             if row == 0:
-                return last
+                return last, at
             at += 1
             if row >= lower:
                 at = _after_letters(at, end, _CASE_BITS if row >= letters else _NO_BITS)
@@ -108,33 +115,53 @@ def _match(at, end, classes, rows, leads, first, lower, letters):
             symbol = _wide_symbol(at, end, classes, lead)
             entry = load32(rows + row + ((symbol >> 3) << 2))
             if entry == _ENDED:
-                return at
+                return at, at
             row = entry >> 1
             if entry & 1:
                 last = at
             if row == 0:
-                return last
+                return last, at
             at += symbol & _WIDTH
-    return at if load32(rows + row) & 1 else last
+    return at if load32(rows + row) & 1 else last, at
+
+
+@njit(forceinline=True)
+def _put(out, end, mark, kind):
+    """Writes the end of a piece, and its mark if `mark` isn't 0; where the next ones go comes back."""
+    store32(out, end)
+    if mark == 0:
+        return out + 4, mark
+    store8(mark, kind)
+    return out + 4, mark + 1
 
 
 @njit(forceinline=True)
 def _cut(at, end, origin, out, full, mark, classes, rows, leads, first, lower, letters):
-    """Cuts what lies from `at` to `end`; where the next end goes comes back. `mark`: where the next mark goes, or 0."""
+    """Cuts what lies from `at` to `end`; where the next end goes comes back, 0 if that would take too long.
+
+    `mark`: where the next mark goes, or 0.
+    """
+    in_gap = False
+    spare = _MOST_READINGS * (end - at) + _FREE_READING
     while at < end and out < full:
-        after = _match(at, end, classes, rows, leads, first, lower, letters)
-        is_match = after > at
-        while after == at and at < end:
-            # no match here: the stretch goes on to where one begins
+        after, reached = _match(at, end, classes, rows, leads, first, lower, letters)
+        spare -= reached - after
+        if spare < 0:
+            return 0
+        if after == at:
             at += _symbol(at, end, classes) & _WIDTH
-            after = _match(at, end, classes, rows, leads, first, lower, letters) if at < end else at
-        if is_match:
-            at = after
-        store32(out, at - origin)
-        out += 4
-        if mark != 0:
-            store8(mark, np.int64(is_match))
-            mark += 1
+            in_gap = True
+            continue
+        if in_gap:
+            # the gap ends before the match, for which there may be no room
+            in_gap = False
+            out, mark = _put(out, at - origin, mark, 0)
+            if out == full:
+                break
+        at = after
+        out, mark = _put(out, at - origin, mark, 1)
+    if in_gap:
+        out, mark = _put(out, at - origin, mark, 0)
     return out
 
 
@@ -153,7 +180,7 @@ def split_by_machine(text, start, stop, ends, marks, classes, rows, leads, first
     keep(classes)
     keep(rows)
     keep(leads)
-    return (last - out) >> 2
+    return (last - out) >> 2 if last != 0 else TOO_LONG
 
 
 @njit(cache=True, nogil=True)
@@ -174,6 +201,8 @@ def split_within(text, start, outer, done, ends, marks, classes, rows, leads, fi
         if at < end and out < full:
             here = mark + ((out - begin) >> 2)
             out = _cut(at, end, origin, out, full, here, table, states, words, first, lower, letters)
+            if out == 0:
+                break
             at = origin + load32(out - 4)
     keep(text)
     keep(outer)
@@ -182,4 +211,4 @@ def split_within(text, start, outer, done, ends, marks, classes, rows, leads, fi
     keep(classes)
     keep(rows)
     keep(leads)
-    return (out - begin) >> 2
+    return (out - begin) >> 2 if out != 0 else TOO_LONG

@@ -13,8 +13,8 @@ last byte that isn't white space are certain.
     kernel(text, bounds, state, ends, marks, classes) -> number of pieces
 
 cuts many texts that lie one after the other: text i is `text[bounds[i]:bounds[i + 1]]`. It goes on at text
-state[DOCUMENT], byte state[AT], and writes ends relative to where it began, until `ends` is nearly full or the last text
-is done. marks receives for each text that came to its end the number of pieces before that end.
+state[DOCUMENT], byte state[AT], and writes ends relative to where it began, until `ends` is nearly full, `marks` is
+full or the last text is done. marks receives for each text that came to its end the number of pieces before that end.
 """
 
 import numpy as np

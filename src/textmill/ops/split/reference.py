@@ -3,7 +3,8 @@ r"""The published pre-tokenisation patterns, and the definition of the pieces: t
 Sources: GPT-2, cl100k and o200k as tiktoken 0.14 publishes them (`tiktoken_ext/openai_public.py`), Llama 3 as in its
 `tokenizer.json`, which is also cl100k as it was first published. tiktoken writes the end of the text as `$`, which in
 Python also matches before a last line feed, so `\Z` stands here. Qwen 2, Tekken (Mistral) and DeepSeek V3 as in their
-`tokenizer.json`; DeepSeek's has three splits, one after the other, which are `DEEPSEEK_STEPS`.
+`tokenizer.json`; DeepSeek's has three splits, one after the other, which are `DEEPSEEK_STEPS`. Kimi K2 as in its
+`tokenization_kimi.py`.
 """
 
 import functools
@@ -24,6 +25,10 @@ DEEPSEEK_STEPS = (
 # of DeepSeek's second split, the letters and marks, and the code points that are unassigned
 _HAN_OR_KANA = "一-龥ぁ-ゖ\u3099\u309aゝ-ゟァ-ヺー-ヿ"
 _NO_KANA = "\u3040\u3097\u3098"
+
+# Kimi's letters, without Han; its own spelling is a class with &&[^\p{Han}], which the `regex` module reads otherwise
+_NOT_LOWER = r"(?:(?!\p{Han})[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}])"
+_NOT_UPPER = r"(?:(?!\p{Han})[\p{Ll}\p{Lm}\p{Lo}\p{M}])"
 
 PATTERNS = {
     "gpt2": r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++\Z|\s+(?!\S)|\s",
@@ -48,6 +53,11 @@ PATTERNS = {
         r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
         r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
         r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    ),
+    "kimi": (
+        rf"\p{{Han}}+|[^\r\n\p{{L}}\p{{N}}]?{_NOT_LOWER}*{_NOT_UPPER}+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        rf"|[^\r\n\p{{L}}\p{{N}}]?{_NOT_LOWER}+{_NOT_UPPER}*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+        r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
     ),
     # the three steps at once: what the first two cut out ends the text of the third, which cuts it once more; so the
     # second alternative is that of letters among the Han and the kana, the third their symbols, the fourth the rest

@@ -106,8 +106,9 @@ def claim(bucket):
 def remember(key, word, length, raw, count, limit, in_arena, arena_end):
     """int64: bytes of the arena that it took. Puts `count` ids at address `raw` into a bucket.
 
-    key: the address of the two words of the key and the address of the bucket. in_arena: whether they need a record (more than `INLINE_IDS`, or an unknown character among them). arena_end:
-    (address of the arena, bytes in use). The caller has seen to it that there is room.
+    key: the address of the two words of the key and of the address of the bucket. in_arena: whether they need a record
+    (more than `INLINE_IDS`, or an unknown character among them). arena_end: (address of the arena, bytes in use). The
+    caller has seen to it that there is room.
     """
     first, second = load64(key), load64(key + 8)
     entry = claim(load_int64(key + 16))

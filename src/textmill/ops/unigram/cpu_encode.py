@@ -43,6 +43,7 @@ from textmill.ops.unigram.cpu_viterbi import (
     CUT,
     LENGTHS,
     NODE_BYTES,
+    RAW_BYTES,
     RESET,
     SCORES,
     SINGLE,
@@ -242,12 +243,12 @@ def _segment_word(base, row, known, model, state):
     ):
         return np.int64(ARENA_FULL), np.int64(0), np.int64(0)
     nodes = load_int64(state + 8 * NODES)
-    raw = nodes + NODE_BYTES * load_int64(state + 8 * NUM_NODES)
+    raw_end = nodes + NODE_BYTES * load_int64(state + 8 * NUM_NODES) + RAW_BYTES * length
     begin_score = 0.0 if to_cache else running
     while True:
-        count, limit = segment(base + position, length, begin_score, model, nodes, raw)
+        count, limit = segment(base + position, length, begin_score, model, nodes, raw_end)
         if to_cache:
-            _remember_word(base, row, raw, count, limit, model, state)
+            _remember_word(base, row, raw_end - RAW_BYTES * count, count, limit, model, state)
             to_cache = False
         if begin_score == running or abs(running) <= limit:
             break
@@ -299,7 +300,7 @@ def _encode_word(base, row, model, state, out_and_ends):
         status, count, at_node = _segment_word(base, row, entry != 0, model, state)
         if status != DONE:
             return status
-        raw = nodes + NODE_BYTES * load_int64(state + 8 * NUM_NODES)
+        raw = nodes + NODE_BYTES * load_int64(state + 8 * NUM_NODES) + RAW_BYTES * (length - count)
     if emit(raw, count, base, position, position + length, model, state, out_and_ends) < 0:
         return np.int64(NO_UNKNOWN)
     if at_node != 0:

@@ -28,9 +28,8 @@ def expect(first, last, ends, weights, offsets, pieces, lengths, cells, numbers,
     """Adds the expected count of every piece in the units first to last - 1, times `scale` and rounded, to its cell.
 
     ends: int64, the position after each unit; the next one begins one later. offsets, pieces, lengths: the edges.
-    cells: int64 [2 * pieces], for each piece the bits of its probability, 0 for one that has fallen away, and its
-    expected count; so both share a cache line. numbers: the same memory as float64. log_probability: the plain one,
-    -inf for a piece that has fallen away.
+    cells: int64 [2 * pieces], for each piece the bits of its probability and its expected count, so that both share a
+    cache line. numbers: the same memory as float64. log_probability: float64, of the probability without the factors.
     """
     longest, most_edges = np.int64(0), np.int64(0)
     for unit in range(first, last):

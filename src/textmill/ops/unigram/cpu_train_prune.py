@@ -1,6 +1,6 @@
 """Kernels of pruning: best segmentations, what the removal of a piece costs, and edges without the fallen pieces.
 
-Edges are those of `cpu_train_em`; the score of a piece is its log probability, -inf for one that has fallen away.
+Edges are those of `cpu_train_em`; the score of a piece is its log probability.
 """
 
 import math
@@ -64,7 +64,7 @@ def losses(first, last, places, sizes, offsets, pieces, lengths, scores, counts,
     best, chosen = np.empty(longest + 1, np.float64), np.empty(longest + 1, np.int64)
     for piece in range(first, last):
         start, size = np.int64(places[piece]), np.int64(sizes[piece])
-        if scores[piece] == -np.inf or counts[piece] == 0:
+        if counts[piece] == 0:
             result[piece] = NEVER_CHOSEN
             continue
         _best_path(start, size, piece, offsets, pieces, lengths, scores, best, chosen)

@@ -10,7 +10,7 @@ Source: Aoe 1989, "An efficient digital search algorithm by using a double-array
 import numpy as np
 from numba import njit
 
-from textmill.ops.memory import load8, load32
+from textmill.ops.memory import address_of, keep, load8, load32
 
 CELL_SHIFT = 4
 CELL_WORDS = 4
@@ -69,6 +69,16 @@ def character_width(address, room):
 
 
 @njit(forceinline=True)
+def wide_character(address):
+    """int64: the code of the character of three bytes at the address, as far as its first byte and the kind of the
+    others tell; -1 for anything else. Reads four bytes."""
+    word = load32(address)
+    if (word & 0xC0C0F0) != 0x8080E0:
+        return np.int64(-1)
+    return (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
+
+
+@njit(forceinline=True)
 def _fits(cells, base, labels, count):
     i = 0
     while i < count and cells[((base + labels[i]) << 2) + PARENT] == NO_NODE:
@@ -77,12 +87,13 @@ def _fits(cells, base, labels, count):
 
 
 @njit(cache=True, nogil=True)
-def build_trie(text, offsets, numbers, waiting, cells):
+def build_trie(text, offsets, numbers, waiting, cells, characters):
     """int64: how many cells the trie takes, or -1 where `cells` has too few for it.
 
     The trie is that of the strings text[offsets[i] : offsets[i + 1]], which are sorted, distinct and not empty, with
     numbers[i] >= 0 each. cells: int32, four for each cell, all -1. waiting: int32, three for each byte of the text and
     three more. Nodes are placed level by level, each at the first base where all its children find free cells.
+    characters: int32[65536], all -1: gets the node of each character of three bytes that a string begins with.
     """
     room, num_strings = np.int64(len(cells) >> 2), np.int64(len(offsets) - 1)
     # of each node that waits: node, first string, string after the last
@@ -132,4 +143,12 @@ def build_trie(text, offsets, numbers, waiting, cells):
             cells[(place << 2) + PARENT] = node
             waiting[3 * tail], waiting[3 * tail + 1], waiting[3 * tail + 2] = place, firsts[i], firsts[i + 1]
             tail += 1
+    cells_at = address_of(cells)
+    for character in range(1 << 11, 1 << 16):
+        node = child(cells_at, np.int64(0), base_of(cells_at, np.int64(0)), 0xE0 | character >> 12)
+        if node != NO_NODE:
+            node = child(cells_at, node, base_of(cells_at, node), 0x80 | (character >> 6 & 0x3F))
+        if node != NO_NODE:
+            characters[character] = child(cells_at, node, base_of(cells_at, node), 0x80 | (character & 0x3F))
+    keep(cells)
     return largest + _BYTES

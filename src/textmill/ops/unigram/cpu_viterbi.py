@@ -16,7 +16,7 @@ from numba import njit
 
 from textmill.ops.memory import load8, load32, load_int64, store32, store64
 from textmill.ops.unigram.cpu_floats import load_float64, rounded, store_float64
-from textmill.ops.unigram.cpu_trie import NO_NODE, base_of, character_width, child, piece_of
+from textmill.ops.unigram.cpu_trie import NO_NODE, base_of, character_width, child, piece_of, wide_character
 
 # words of the model vector: addresses of arrays that the encoder owns; numbers; bits of float64 numbers
 (
@@ -31,14 +31,15 @@ from textmill.ops.unigram.cpu_trie import NO_NODE, base_of, character_width, chi
     LARGEST_SCORE,
     ROUNDOFF,
     RESET,
-) = range(11)
-MODEL_WORDS = 11
+    CHARACTERS,
+) = range(12)
+MODEL_WORDS = 12
 
 NODE_BYTES = 32
 """A node of the search, one a byte: best score, second best (float64), where the last piece begins, its id (int32),
 how many characters stand before the node (int64)."""
 RAW_BYTES = 4
-"""After the nodes, an id a byte: what `segment` writes."""
+"""After the nodes, an id a byte: `segment` writes to the end of them."""
 
 UNKNOWN_ID = -1
 """What an unknown character is among raw ids."""
@@ -48,15 +49,16 @@ _FAR = 1e300
 
 @njit(forceinline=True)
 def _offer(node, candidate, start, number):
-    """A candidate for the best score of a node. The first of equal ones stays."""
-    best = load_float64(node)
-    if candidate > best:
-        store_float64(node + 8, best)
-        store_float64(node, candidate)
-        store32(node + 16, start)
-        store32(node + 20, number)
-    elif candidate > load_float64(node + 8):
-        store_float64(node + 8, candidate)
+    """A candidate for the best score of a node. The first of equal ones stays. Without branches: which candidate wins
+    can't be foretold, and a wrong guess of the CPU costs more than the stores."""
+    best, last = load_float64(node), load_int64(node + 16)
+    wins = candidate > best
+    loser = best if wins else candidate
+    second = load_float64(node + 8)
+    store_float64(node, candidate if wins else best)
+    store_float64(node + 8, loser if loser > second else second)
+    # two int32 in one store
+    store64(node + 16, (number << 32) | start if wins else last)
 
 
 @njit(forceinline=True)
@@ -72,6 +74,7 @@ def _move_down(nodes, start, frontier, offset, single):
 def _forward(piece, length, begin_score, model, cells, scores, single, nodes):
     """Fills the nodes 0..length, in the reference's order."""
     unknown_score, reset = load_float64(model + 8 * UNKNOWN_SCORE), load_float64(model + 8 * RESET)
+    characters = load_int64(model + 8 * CHARACTERS)
     root_base = base_of(cells, np.int64(0))
     for i in range(length + 1):
         store_float64(nodes + i * NODE_BYTES, -np.inf)
@@ -84,10 +87,17 @@ def _forward(piece, length, begin_score, model, cells, scores, single, nodes):
         if abs(here) > reset:
             _move_down(nodes, start, frontier, here, single)
             here = 0.0
-        first = load8(piece + start)
-        width = np.int64(1) if first < 128 else character_width(piece + start, length - start)
-        known = False
-        node, end = child(cells, np.int64(0), root_base, first), start + 1
+        first, width, known = load8(piece + start), np.int64(1), False
+        if first < 0x80:
+            node, end = child(cells, np.int64(0), root_base, first), start + 1
+        else:
+            wide = wide_character(piece + start) if start + 3 <= length else np.int64(-1)
+            if wide >= 0:
+                # one load in place of three steps
+                node, end = load32(characters + 4 * wide), start + 3
+            else:
+                node, end = child(cells, np.int64(0), root_base, first), start + 1
+            width = np.int64(3) if wide >= 0 and node >= 0 else character_width(piece + start, length - start)
         while node != NO_NODE:
             number = piece_of(cells, node)
             if number >= 0:
@@ -109,9 +119,10 @@ def _forward(piece, length, begin_score, model, cells, scores, single, nodes):
 
 
 @njit(forceinline=True)
-def segment(piece, length, begin_score, model, nodes, raw):
-    """(int64, float64): how many raw ids it wrote to address `raw`, and the largest distance from 0 of a score at the
-    begin at which they are sure to be the same; negative where only this very score is sure.
+def segment(piece, length, begin_score, model, nodes, raw_end):
+    """(int64, float64): how many raw ids it wrote in front of address `raw_end`, and the largest distance from 0 of a
+    score at the begin at which they are sure to be the same; negative where only this very score is sure. That is known
+    of a span that begins at 0 alone; otherwise the number means nothing.
 
     piece: the address of `length` >= 1 bytes. model: the address of the model vector. nodes: the address of
     length + 1 nodes.
@@ -123,14 +134,10 @@ def segment(piece, length, begin_score, model, nodes, raw):
     end = length
     while end > 0:
         node = nodes + end * NODE_BYTES
-        gap = min(gap, (load_float64(node) - load_float64(node + 8)) / (load_int64(node + 24) + 1))
+        if begin_score == 0.0:
+            gap = min(gap, (load_float64(node) - load_float64(node + 8)) / (load_int64(node + 24) + 1))
         count += 1
-        end = load32(node + 16)
-    end, target = length, raw + (count << 2)
-    while end > 0:
-        node = nodes + end * NODE_BYTES
-        target -= 4
-        store32(target, load32(node + 20))
+        store32(raw_end - 4 * count, load32(node + 20))
         end = load32(node + 16)
     return count, limit_of_gap(gap, length, model)
 

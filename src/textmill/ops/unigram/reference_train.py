@@ -99,11 +99,12 @@ def _script_in(word: str, place: int, characters: str, rules: PieceRules) -> str
         place -= 1
 
 
-def seeds(units: Mapping[str, int], characters: str, seed_size: int, max_length: int) -> dict[str, float]:
+def seeds(units: Mapping[str, int], characters: str, seed_size: int, max_length: int, enough: int) -> dict[str, float]:
     """Log probabilities of the characters and of the `seed_size` best strings, by count x length.
 
     A string must occur twice, may not end in ▁, and loses its place to a longer one that begins with it and occurs as
-    often. Of equal values the string smaller by code points wins.
+    often. Of equal values the string smaller by code points wins. While `enough` strings stay, those that occur fewer
+    than five, four or three times are left out.
     """
     counts: dict[str, int] = {}
     for unit, count in units.items():
@@ -116,6 +117,11 @@ def seeds(units: Mapping[str, int], characters: str, seed_size: int, max_length:
         for text, count in good.items()
         if not any(len(other) > len(text) and other.startswith(text) and good[other] == count for other in good)
     ]
+    for least in (5, 4, 3):
+        often = [text for text in longest if good[text] >= least]
+        if len(often) >= enough:
+            longest = often
+            break
     best = sorted(longest, key=lambda text: (-good[text] * len(text), text))[:seed_size]
     values = {character: max(float(counts.get(character, 0)), EXPECTED_AT_LEAST) for character in characters}
     values |= {text: float(good[text] * len(text)) for text in best}
@@ -215,7 +221,7 @@ def train(
     for word, count in words.items():
         for unit in cut(word, characters, rules):
             units[unit] = units.get(unit, 0) + count
-    scores = seeds(units, characters, seed_size, max_length)
+    scores = seeds(units, characters, seed_size, max_length, 4 * vocab_size)
     target = int(1.1 * vocab_size)
     while True:
         for _ in range(num_sub_iterations):

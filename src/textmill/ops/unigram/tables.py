@@ -9,6 +9,7 @@ from textmill.ops.unigram.cpu_cut import CUT_AFTER_BLANKS, CUT_BEFORE_BLANKS, NO
 from textmill.ops.unigram.cpu_trie import CELL_WORDS, NO_NODE, build_trie
 from textmill.ops.unigram.vocabulary import BLANK, UnigramVocabulary
 
+_WIDE_CHARACTERS = 1 << 16
 _FIRST_CELLS = 1 << 10
 _MOST_BYTES = 1 << 28
 
@@ -32,12 +33,13 @@ class UnigramTables:
         lengths, scores = np.zeros(vocabulary.size, np.int32), np.zeros(vocabulary.size, np.float64)
         lengths[numbers] = sizes
         scores[numbers] = [vocabulary.scores[content] for content in contents]
-        cells = _trie(contents, sizes, numbers)
+        cells, characters = _trie(contents, sizes, numbers)
         byte_ids = np.array(vocabulary.byte_ids, dtype=np.int32)
-        self._owned = [cells, scores, lengths, byte_ids]
+        self._owned = [cells, characters, scores, lengths, byte_ids]
         self.model = np.zeros(viterbi.MODEL_WORDS, dtype=np.int64)
         """int64: see `cpu_viterbi`. Whoever reads it holds this object."""
         self.model[viterbi.CELLS] = cells.ctypes.data
+        self.model[viterbi.CHARACTERS] = characters.ctypes.data
         self.model[viterbi.SCORES] = scores.ctypes.data
         self.model[viterbi.LENGTHS] = lengths.ctypes.data
         self.model[viterbi.BYTE_IDS] = byte_ids.ctypes.data if len(byte_ids) else 0
@@ -71,15 +73,16 @@ def cut_rule(vocabulary: UnigramVocabulary) -> int:
     return CUT_AFTER_BLANKS if after else NO_CUT
 
 
-def _trie(contents: list[bytes], sizes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """int32[cells, 4]: the trie of the sorted pieces."""
+def _trie(contents: list[bytes], sizes: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells of the trie of the sorted pieces, and the nodes of characters: see `build_trie`."""
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     text = padded(b"".join(contents))
     waiting = np.empty(3 * (len(text) + 1), dtype=np.int32)
     room = max(_FIRST_CELLS, 1 << int(offsets[-1]).bit_length())
     while True:
         cells = np.full(CELL_WORDS * room, NO_NODE, dtype=np.int32)
-        size = build_trie(text, offsets, numbers, waiting, cells)
+        characters = np.full(_WIDE_CHARACTERS, NO_NODE, dtype=np.int32)
+        size = build_trie(text, offsets, numbers, waiting, cells, characters)
         if size >= 0:
-            return cells[: CELL_WORDS * size].copy()
+            return cells[: CELL_WORDS * size].copy(), characters
         room *= 2

@@ -1,7 +1,8 @@
 """Training a Unigram vocabulary: from counted words to pieces with log probabilities, as SentencePiece defines it.
 
 1. Words are cut into units where a piece rule lets no piece reach across, and equal units are counted as one.
-2. Seeds: the repeated strings of units, by count x length.
+2. Seeds: the repeated strings of units, by count x length. Other than in SentencePiece, strings that occur fewer than
+   five times are left out while there are enough others.
 3. Rounds of expectation and maximisation, each followed by pruning to three quarters, until there are 1.1 x the
    vocabulary's size.
 4. The required characters, and of the other pieces those with the best scores.
@@ -25,12 +26,15 @@ from textmill.ops.bpe.count import PieceCounts
 from textmill.ops.unigram import cpu_train_em as em
 from textmill.ops.unigram import cpu_train_prune as pruning
 from textmill.ops.unigram.piece_rules import PieceRules
-from textmill.ops.unigram.train_units import Units, find_seeds, lay_out
+from textmill.ops.unigram.train_units import Seeds, Units, find_seeds, lay_out
 
 EXPECTED_AT_LEAST = 0.5
 """A piece that is expected less often falls away; a required character counts as if it were expected so often."""
 SPARE = 1.1
 """Pruning ends at this many times the vocabulary's size."""
+SEEDS_PER_PIECE = 4
+"""Seldom strings are left out of the seeds while so many strings for each piece of the vocabulary stay."""
+_ALL = 1 << 62
 _BITS_OF_SUMS = 61
 _FINEST_BITS = 30
 """An expected count is a multiple of 2**-30, or of a larger unit where the sum would not fit 61 bits."""
@@ -50,6 +54,7 @@ def train_unigram(
     threads: int = 1,
     progress: Callable[[int, int], None] | None = None,
     piece_rules: PieceRules = _DEFAULT_RULES,
+    allow_fewer: bool = False,
 ) -> list[tuple[str, float]]:
     """`vocab_size` pieces with their log probabilities (natural), the most probable first.
 
@@ -57,7 +62,8 @@ def train_unigram(
     pieces are made of them; what else stands in words is unknown and parts them. seed_size: how many pieces besides the
     characters the first round may have. max_piece_length: in characters. shrinking_factor: the part of the pieces that
     a pruning keeps. num_sub_iterations: of expectation and maximisation, before a pruning. progress: called with
-    (pieces that fell away, pieces that must). piece_rules: which characters no piece may join.
+    (pieces that fell away, pieces that must). piece_rules: which characters no piece may join. allow_fewer: be content
+    with as many pieces as the words give.
 
     >>> words = PieceCounts.from_mapping({"▁the".encode(): 5, "▁then".encode(): 2, b"en": 4})
     >>> [piece for piece, _ in train_unigram(words, 7, required_characters="▁then")]
@@ -75,62 +81,63 @@ def train_unigram(
             f"the vocabulary must have room for its {len(characters)} characters, got vocab_size {vocab_size}",
             fix=f"use at least {len(characters)}, or require fewer characters",
         )
-    trainer = _Trainer(words, characters, piece_rules, max_piece_length, seed_size, threads)
-    num_seeds = trainer.num_pieces
-    if num_seeds < vocab_size:
-        raise _too_few(num_seeds, vocab_size)
-    target = int(SPARE * vocab_size)
+    units = lay_out(words, characters, piece_rules, max_piece_length)
+    for enough in (SEEDS_PER_PIECE * vocab_size, _ALL):
+        seeds = find_seeds(units, characters, seed_size, max_piece_length, enough)
+        if len(seeds.scores) < vocab_size and not allow_fewer:
+            raise _too_few(len(seeds.scores), vocab_size)
+        vocab_size = min(vocab_size, len(seeds.scores))
+        trainer = _Trainer(units, seeds, characters, threads)
+        _improve_and_prune(trainer, vocab_size, shrinking_factor, num_sub_iterations, progress)
+        if trainer.num_pieces >= vocab_size:
+            return trainer.best(vocab_size)
+    if allow_fewer:
+        return trainer.best(trainer.num_pieces)
+    raise _too_few(trainer.num_pieces, vocab_size)
+
+
+def _improve_and_prune(
+    trainer: "_Trainer",
+    vocab_size: int,
+    shrinking_factor: float,
+    num_sub_iterations: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Rounds until at most `SPARE` times the vocabulary's size are left."""
+    target, surplus = int(SPARE * vocab_size), trainer.num_pieces - vocab_size
     while True:
         for _ in range(num_sub_iterations):
             trainer.improve()
+        is_done = trainer.num_pieces <= target
         if progress is not None:
-            progress(min(num_seeds - trainer.num_pieces, num_seeds - vocab_size), num_seeds - vocab_size)
-        if trainer.num_pieces <= target:
-            break
+            progress(surplus if is_done else surplus - (trainer.num_pieces - vocab_size), surplus)
+        if is_done:
+            return
         trainer.prune(max(target, int(shrinking_factor * trainer.num_pieces)))
-    if trainer.num_pieces < vocab_size:
-        raise _too_few(trainer.num_pieces, vocab_size)
-    if progress is not None:
-        progress(num_seeds - vocab_size, num_seeds - vocab_size)
-    return trainer.best(vocab_size)
 
 
 class _Trainer:
     """The pieces that are left, and the lattices that they span. The required characters come first."""
 
-    def __init__(
-        self,
-        words: PieceCounts,
-        characters: np.ndarray,
-        rules: PieceRules,
-        max_length: int,
-        seed_size: int,
-        threads: int,
-    ) -> None:
-        self._units: Units = lay_out(words, characters, rules, max_length)
-        self._characters, self._threads = characters, threads
-        seeds = find_seeds(self._units, characters, seed_size, max_length)
+    def __init__(self, units: Units, seeds: Seeds, characters: np.ndarray, threads: int) -> None:
+        self._units, self._characters, self._threads = units, characters, threads
         self._places, self._sizes = seeds.places, seeds.sizes
         self._edges = (seeds.offsets, seeds.edge_pieces, seeds.edge_lengths)
-        # -inf for a piece that has fallen away
         self._scores = seeds.scores
         self._expected = np.exp(seeds.scores)
-        units = self._units
         unit_sizes = np.diff(units.ends, prepend=-1) - 1
         bits = math.ceil(math.log2(max(1.0, float((unit_sizes * units.weights.astype(np.float64)).sum()))))
         self._scale = 2.0 ** min(_FINEST_BITS, _BITS_OF_SUMS - bits)
 
     @property
     def num_pieces(self) -> int:
-        return int(np.count_nonzero(np.isfinite(self._scores)))
+        return len(self._scores)
 
     def expect(self) -> np.ndarray:
         """float64 [pieces]: E step, how often each piece is expected in all segmentations of the units."""
         units, scores, sizes = self._units, self._scores, self._sizes
-        alive = np.isfinite(scores)
         # about what a character of the text costs, so that alpha neither falls nor grows along a unit
-        known = np.where(alive, self._expected, 0.0)
-        cost = -(known * np.where(alive, scores, 0.0)).sum() / max((known * sizes).sum(), 1.0e-300)
+        cost = -(self._expected * scores).sum() / (self._expected * sizes).sum()
         with np.errstate(over="ignore"):
             probability = np.exp(scores + cost * sizes)
 
@@ -150,13 +157,12 @@ class _Trainer:
         expected = self.expect()
         num_characters = len(self._characters)
         expected[:num_characters] = np.maximum(expected[:num_characters], EXPECTED_AT_LEAST)
-        alive = expected >= EXPECTED_AT_LEAST
-        kept = expected[alive]
+        kept = np.flatnonzero(expected >= EXPECTED_AT_LEAST)
+        self._keep(kept)
+        self._expected = expected[kept]
         logarithms = np.empty(len(kept) + 1)
-        em.digamma(np.append(kept, kept.sum()), logarithms)
-        self._scores = np.full(len(expected), -np.inf)
-        self._scores[alive] = logarithms[:-1] - logarithms[-1]
-        self._expected = np.where(alive, expected, 0.0)
+        em.digamma(np.append(self._expected, self._expected.sum()), logarithms)
+        self._scores = logarithms[:-1] - logarithms[-1]
 
     def losses(self) -> np.ndarray:
         """float64 [pieces]: by how much the log likelihood falls without each piece; infinite for a required character,
@@ -183,8 +189,13 @@ class _Trainer:
         are chosen by any best segmentation."""
         losses = self.losses()
         by_loss = np.argsort(-losses, kind="stable")[:most]
-        kept = np.sort(by_loss[losses[by_loss] > pruning.NEVER_CHOSEN])
-        renumbered = np.full(len(losses), -1, np.int32)
+        self._keep(np.sort(by_loss[losses[by_loss] > pruning.NEVER_CHOSEN]))
+
+    def _keep(self, kept: np.ndarray) -> None:
+        """Lets all other pieces fall away. kept: int64, rising."""
+        if len(kept) == len(self._scores):
+            return
+        renumbered = np.full(len(self._scores), -1, np.int32)
         renumbered[kept] = np.arange(len(kept), dtype=np.int32)
         pruning.drop_edges(*self._edges, renumbered)
         self._places, self._sizes, self._scores = self._places[kept], self._sizes[kept], self._scores[kept]
@@ -265,8 +276,10 @@ def _distinct(required_characters: Sequence[str]) -> np.ndarray:
     """int64: the code points of the required characters, in their order, each once.
 
     Raises:
-        ConfigError: one of them is not one character, or a surrogate.
+        ConfigError: there is none, or one is not a single character, or a surrogate.
     """
+    if not required_characters:
+        raise ConfigError("a vocabulary needs characters, got none", fix="require those of the text, and ▁")
     for character in required_characters:
         if len(character) != 1 or 0xD800 <= ord(character) < 0xE000:
             raise ConfigError(f"a required character is a single character, got {character!r}", fix="leave it out")

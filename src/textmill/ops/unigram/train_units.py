@@ -16,9 +16,13 @@ from textmill.ops.unigram import cpu_train_seeds as seed_kernels
 from textmill.ops.unigram import cpu_train_units as unit_kernels
 from textmill.ops.unigram.piece_rules import PieceRules
 
-_MOST_CHARACTERS = 1 << 61
+_MOST_BYTES = 1 << 53
+"""Times 255 characters, this is the largest count x length."""
 _MOST_POSITIONS = (1 << 31) - 1
 _SEEN_AT_LEAST = 0.5
+SELDOM = (5, 4, 3)
+"""Strings counted less often are no seeds, by the first of these numbers that leaves enough. Such strings seldom help
+on other text: with them, a vocabulary of 32,000 pieces needs 0.8 % more tokens there, in English."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,13 +90,20 @@ def lay_out(words: PieceCounts, characters: np.ndarray, rules: PieceRules, max_l
     return laid_out
 
 
-def find_seeds(units: Units, characters: np.ndarray, seed_size: int, max_length: int) -> Seeds:
+def find_seeds(units: Units, characters: np.ndarray, seed_size: int, max_length: int, enough: int) -> Seeds:
     """All characters, and at most `seed_size` of the repeated strings, those of the largest count x length.
+
+    enough: as long as so many strings stay, the seldom ones are left out (`SELDOM`).
 
     A string whose every occurrence is followed by the same character of its unit is no seed: that one more character
     long it counts as much. Of equal ones those come first that are smaller by code points.
     """
     order, lefts, rights, lengths, counts = _nodes(units, max_length)
+    for least in SELDOM:
+        often = counts >= least
+        if np.count_nonzero(often) >= enough:
+            lefts, rights, lengths, counts = lefts[often], rights[often], lengths[often], counts[often]
+            break
     # by first rank, then length: the order of the strings themselves
     by_string = np.argsort(lefts.astype(np.int64) * 256 + lengths)
     values = counts[by_string] * lengths[by_string]
@@ -135,8 +146,8 @@ def _check(words: PieceCounts) -> None:
             fix="use PieceCounter or PieceCounts.from_mapping",
         )
     total = float((np.diff(offsets) * counts.astype(np.float64)).sum())
-    if total > _MOST_CHARACTERS:
-        raise DataError(f"words may have at most 2**61 bytes in all, got {total:.3g}", fix="divide the counts")
+    if total > _MOST_BYTES:
+        raise DataError(f"words may have at most 2**53 bytes in all, got {total:.3g}", fix="divide the counts")
 
 
 def _without_uncounted(units: PieceCounts) -> PieceCounts:

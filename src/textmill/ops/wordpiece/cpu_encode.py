@@ -155,14 +155,19 @@ def _stage_text(at, stop, entries, buckets, bits, longest, staged):
 
 
 @njit(forceinline=True)
-def _find(bucket, first, second):
-    """int64: the address of the entry with this key, or 0. Shifting the spare bits out leaves the key proper."""
-    if load64(bucket) == first and ((load64(bucket + 8) ^ second) << _SPARE_BITS) == _ZERO:
-        return bucket
-    other = bucket + _ENTRY_BYTES
-    if load64(other) == first and ((load64(other + 8) ^ second) << _SPARE_BITS) == _ZERO:
-        return other
-    return np.int64(0)
+def _copy_cached(bucket, first, second, target):
+    """int64: how many ids the entry with this key gave, or 0 if there is none.
+
+    Shifting the spare bits out leaves the key proper.
+    """
+    entry = bucket
+    if load64(entry) != first or ((load64(entry + 8) ^ second) << _SPARE_BITS) != _ZERO:
+        entry = bucket + _ENTRY_BYTES
+        if load64(entry) != first or ((load64(entry + 8) ^ second) << _SPARE_BITS) != _ZERO:
+            return np.int64(0)
+    store64(target, load64(entry + 16))
+    store64(target + 8, load64(entry + 24))
+    return np.int64(load64(entry + 8) >> _IDS_SHIFT)
 
 
 @helper
@@ -184,9 +189,9 @@ def _remember(row, ids, count):
 
 
 @helper
-def _match_word(begin, length, flags, target, place, threshold, seed, scratch, model):
+def _match_word(begin, length, flags, target, base, threshold, seed, scratch, model):
     """int64: how many ids a word becomes; 0 if nothing of it stays."""
-    longest = n.word_of(model, n.LONGEST)
+    longest, place = n.word_of(model, n.LONGEST), begin - base
     if n.word_of(model, n.ENTRIES) == 0:
         word, size, too_long = begin, length, trie.has_more_characters(begin, length, longest)
     else:
@@ -194,6 +199,7 @@ def _match_word(begin, length, flags, target, place, threshold, seed, scratch, m
         if chars == 0:
             return np.int64(0)
         word, too_long = n.normalised_bytes(scratch), chars > longest
+        place = n.byte_start(scratch, n.word_of(model, n.CAPACITY), 0) - base
     count = np.int64(0)
     if not too_long:
         edges, bits = n.word_of(model, n.EDGES), n.word_of(model, n.EDGE_BITS)
@@ -205,8 +211,9 @@ def _match_word(begin, length, flags, target, place, threshold, seed, scratch, m
 
 
 @helper
-def _write_plain_spans(begin, ids, count, starts, ends, lengths, prefix_bytes):
+def _write_plain_spans(begin, ids, count, starts, ends, model):
     """Spans of the tokens of a word whose normalised bytes are as long as its own."""
+    lengths, prefix_bytes = n.word_of(model, n.LENGTHS), n.word_of(model, n.PREFIX_BYTES)
     for i in range(count):
         store64(starts + (i << 3), begin)
         begin += trie.token_bytes(lengths, load32(ids + (i << 2)), i > 0, prefix_bytes)
@@ -214,8 +221,8 @@ def _write_plain_spans(begin, ids, count, starts, ends, lengths, prefix_bytes):
 
 
 @helper
-def _write_spans(begin, length, flags, ids, count, base, starts, ends, scratch, model):
-    """Spans of the tokens of any word, in bytes counted from `base`."""
+def _write_mapped_spans(begin, length, flags, ids, count, base, starts, ends, scratch, model):
+    """Spans of the tokens of any word: those of the characters that its normalised bytes belong to."""
     n.normalise(begin, begin + length, flags & _HARD, np.int64(1), scratch, model)
     lengths, prefix_bytes = n.word_of(model, n.LENGTHS), n.word_of(model, n.PREFIX_BYTES)
     capacity, place = n.word_of(model, n.CAPACITY), np.int64(0)
@@ -226,6 +233,19 @@ def _write_spans(begin, length, flags, ids, count, base, starts, ends, scratch, 
             end = n.byte_end(scratch, capacity, place - 1)
         store64(starts + (i << 3), start - base)
         store64(ends + (i << 3), end - base)
+
+
+@njit(forceinline=True)
+def _write_spans(begin, length, flags, ids, count, base, starts, ends, scratch, model):
+    """The span of each token of a word, in bytes counted from `base`."""
+    if flags & (_PLAIN | _ALONE) == 0:
+        _write_mapped_spans(begin, length, flags, ids, count, base, starts, ends, scratch, model)
+    elif count == 1:
+        # it may be the unknown token, whose own length says nothing
+        store64(starts, begin - base)
+        store64(ends, begin - base + length)
+    else:
+        _write_plain_spans(begin - base, ids, count, starts, ends, model)
 
 
 @njit(cache=True, nogil=True)
@@ -245,7 +265,6 @@ def encode_block(text, start, stop, ends, out, span_starts, span_ends, table, sc
     num_buckets = len(table) // 2 - 1
     bits = bits_of(num_buckets)
     entries, longest = n.word_of(model_at, n.ENTRIES), n.word_of(model_at, n.LONGEST)
-    lengths, prefix_bytes = n.word_of(model_at, n.LENGTHS), n.word_of(model_at, n.PREFIX_BYTES)
     threshold, seed, has_spans = state[THRESHOLD], state[SEED], len(span_starts) > 0
     limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(stop - start)
     target, status = out_at, FINISHED
@@ -279,28 +298,17 @@ def encode_block(text, start, stop, ends, out, span_starts, span_ends, table, sc
             else:
                 bucket = load_int64(row + 32)
                 if bucket != 0 and threshold == 0:
-                    entry = _find(bucket, load64(row + 16), load64(row + 24))
-                    if entry != 0:
-                        number = np.int64(load64(entry + 8) >> _IDS_SHIFT)
-                        store64(target, load64(entry + 16))
-                        store64(target + 8, load64(entry + 24))
+                    number = _copy_cached(bucket, load64(row + 16), load64(row + 24), target)
                 if number == 0:
-                    number = _match_word(
-                        begin, length, flags, target, begin - base, threshold, seed, scratch_at, model_at
-                    )
+                    number = _match_word(begin, length, flags, target, base, threshold, seed, scratch_at, model_at)
                     if bucket != 0 and threshold == 0 and 0 < number <= _INLINE_IDS:
                         _remember(row, target, number)
                         state[INSERTED] += 1
             if has_spans:
-                first, last = starts_at + ((target - out_at) << 1), ends_at + ((target - out_at) << 1)
-                if flags & (_PLAIN | _ALONE) == 0:
-                    _write_spans(begin, length, flags, target, number, base, first, last, scratch_at, model_at)
-                elif number == 1:
-                    # it may be the unknown token, whose own length says nothing
-                    store64(first, begin - base)
-                    store64(last, begin - base + length)
-                else:
-                    _write_plain_spans(begin - base, target, number, first, last, lengths, prefix_bytes)
+                place = (target - out_at) << 1
+                _write_spans(
+                    begin, length, flags, target, number, base, starts_at + place, ends_at + place, scratch_at, model_at
+                )
             target += number << 2
         state[CURSOR] = following
         if count == 0:

@@ -7,6 +7,8 @@ token. So one load of a slot tells both where to go and what has matched.
 Source: Wu et al. 2016, arXiv:1609.08144; dropout: Hiraoka 2022, arXiv:2209.04126.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -26,7 +28,8 @@ AT_START, INSIDE = 1, 2
 EDGE_WORDS = 2
 _EDGE_SHIFT = 4
 
-helper = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+_WITHOUT_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+helper = njit(**_WITHOUT_WRAPPERS)
 """For what kernels alone call: code that Python could call is left out, a tenth of the time that compiling takes."""
 
 _HASH = np.uint64(0x9E3779B97F4A7C15)

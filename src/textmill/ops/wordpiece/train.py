@@ -18,7 +18,7 @@ from textmill.ops.bpe.alphabet import Alphabet, characters_of
 from textmill.ops.bpe.count import PieceCounts
 from textmill.ops.bpe.symbols import SymbolTable
 from textmill.ops.bpe.train_characters import CharacterMerges, start_training, train_character_merges
-from textmill.ops.bpe.trainer import NO_LIMIT, Progress, Rules, Stream, Trainer
+from textmill.ops.bpe.trainer import NO_LIMIT, Progress, Rules, Stream, Trainer, longer
 from textmill.ops.wordpiece import cpu_train as kernels
 
 PREFIX = "##"
@@ -41,7 +41,7 @@ def train_wordpiece(
 
     >>> pieces = PieceCounts.from_mapping({b"hug": 3, b"hugs": 2})
     >>> train_wordpiece(pieces, 9).vocabulary
-    ['g', 'h', 's', 'u', '##g', '##s', '##u', '##ug', 'hug']
+    ['g', 'h', 's', 'u', '##g', '##s', '##u', 'hu', 'hug']
 
     Raises:
         ConfigError: a setting is out of range, or a given merge stands twice or joins what is not there.
@@ -73,9 +73,11 @@ def train_wordpiece_by_likelihood(
     Only pairs that occur `max(min_frequency, 1)` times are joined: without such a bound, rare characters that stand
     side by side once have the highest score there is. Of equal scores the pair that is first in the vocabulary wins.
 
-    >>> pieces = PieceCounts.from_mapping({b"hug": 3, b"pug": 2, b"hz": 2})
+    Here "##u##g" occurs most often, 6 times, with the score 6 / (6 * 6); "h##z" has 2 / (5 * 2):
+
+    >>> pieces = PieceCounts.from_mapping({b"hug": 3, b"pug": 3, b"hz": 2})
     >>> train_wordpiece_by_likelihood(pieces, 9).merges
-    [('##u', '##g'), ('h', '##z')]
+    [('h', '##z')]
 
     Raises:
         ConfigError: a setting is out of range, or a given merge stands twice or joins what is not there.
@@ -138,10 +140,10 @@ class _ScoreTrainer(Trainer):
         )
         return status
 
-    def grow_slots(self) -> None:
-        super().grow_slots()
-        self._links = np.concatenate([self._links, np.zeros_like(self._links)])
-        self._nodes = np.concatenate([self._nodes, np.zeros_like(self._nodes)])
+    def grow_slots(self, factor: int = 2) -> None:
+        super().grow_slots(factor)
+        self._links = longer(self._links, factor, int(self.state[layout.NUM_SLOTS]))
+        self._nodes = longer(self._nodes, factor, int(self._sizes[0]))
 
 
 def _with_prefix(alphabet: Alphabet | None) -> Alphabet:

@@ -21,6 +21,7 @@ TEXT = [
 SETTINGS = {
     "bpe": {"vocab_size": 320},
     "bpe, digits apart": {"vocab_size": 320, "digits": "single"},
+    "super words": {"vocab_size": 340, "super_words": 300},
     "bpe, normalised": {"vocab_size": 320, "normalize": ("nfkc", "lowercase")},
     "characters": {"level": "characters", "vocab_size": 400},
     "end of word": {"end_of_word": "</w>", "vocab_size": 150},
@@ -33,7 +34,7 @@ SETTINGS = {
     "words": {"algorithm": "words", "vocab_size": 60},
     "chars": {"algorithm": "chars", "vocab_size": 70},
 }
-LOSSLESS = ("bpe", "bpe, digits apart", "characters", "unigram, bytes", "chars")
+LOSSLESS = ("bpe", "super words", "bpe, digits apart", "characters", "unigram, bytes", "chars")
 SAMPLES = ["The miller's wheel", "Mühle 19 turns\n", "轮子 mill", " two  blanks ", "", "unseen ✨ zebra"]
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import unicodedata
 
 import numpy as np
 import pytest
@@ -45,44 +46,10 @@ CASES += [
     for cut in (True, False)
 ]
 PARTS = [
-    "a",
-    "B",
-    "abc",
-    "1",
-    "12",
-    "①",
-    "é",
-    "́",
-    "中",
-    "文",
-    "▁",
-    "\u3000",
-    "\t",
-    "\n",
-    "\x85",
-    "が",
-    "ー",
-    "カ",
-    "가",
-    "😀",
-    "-",
-    "--",
-    "!",
-    "。",
-    "\u200d",
-    "_",
-    "½",
-    "Ж",
-    "ا",
-    "٠",
-    "don't",
-    "'s",
-    "\x1c",
-    "\u180e",
-    " ",
-    "  ",
-    " x",
-]
+    "a", "B", "abc", "1", "12", "①", "é", "\u0301", "中", "文", "▁", "\u3000", "\x09", "\x0a", "\x85", "が",
+    "ー", "カ", "가", "😀", "-", "--", "!", "。", "\u200d", "_", "½", "Ж", "ا", "٠", "don't", "'s", "\x1c",
+    "\u180e", " ", "  ", " x",
+]  # fmt: skip
 
 
 def check(ours, theirs, text):
@@ -130,7 +97,9 @@ def test_sequences():
     ],
 )
 def test_every_code_point(ours, theirs):
-    characters = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    # unassigned and private ones only in samples
+    codes = [code for code in range(0x110000) if code % 61 == 0 or unicodedata.category(chr(code)) not in ("Cn", "Co")]
+    characters = [chr(code) for code in codes if not 0xD800 <= code < 0xE000]
     for at in range(0, len(characters), 50_000):
         text = "a".join(characters[at : at + 50_000])
         assert list(split(text, [ours])) == [piece for piece, _ in theirs.pre_tokenize_str(text)]

@@ -35,7 +35,13 @@ COMMANDS: dict[str, Entry] = {
     ),
     "corpus stats": Entry("textmill.cli.corpus:Stats", "INPUT...", "count documents, bytes, words and scripts"),
     "tokenizer train": Entry(
-        "textmill.cli.tokenizer:Train", "INPUT... --vocab-size N -o DIR", "learn a vocabulary from text"
+        "textmill.cli.tokenizer_train:Train", "INPUT... --vocab-size N -o DIR", "learn a vocabulary from text"
+    ),
+    "tokenizer count": Entry(
+        "textmill.cli.tokenizer_train:Count", "INPUT... -o FILE", "count pieces, to train on many machines' text"
+    ),
+    "tokenizer convert": Entry(
+        "textmill.cli.tokenizer_convert:Convert", "SRC DST", "write a tokenizer in another format, and check it"
     ),
     "tokenizer encode": Entry(
         "textmill.cli.tokenizer:Encode", "FOLDER [INPUT|-]", "text to ids, a line of ids for a line of text"

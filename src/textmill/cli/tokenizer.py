@@ -2,67 +2,11 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from textmill.cli.options import Folder, Inputs, Output, Reading, Saying
-
-
-@dataclass(frozen=True, kw_only=True)
-class Train(Reading, Saying):
-    """Learn a vocabulary from text and write it as a folder with a tokenizer.json.
-
-    Examples:
-      textmill tokenizer train my.txt --vocab-size 8000 -o tok
-      textmill tokenizer train 'code/**/*.txt' --split cl100k --vocab-size 32000 -o tok
-    """
-
-    inputs: Inputs = ("builtin",)
-    """Files, folders, globs, - or builtin."""
-    output: Output = Path("tokenizer")
-    """The folder to write."""
-    algorithm: Literal["bpe"] = "bpe"
-    """Byte-level byte-pair encoding, as in GPT-2."""
-    vocab_size: int = 8192
-    """How many tokens, special tokens and the 256 bytes included."""
-    split: str = "gpt2"
-    """How text is cut into pieces first: gpt2, cl100k, o200k, or a regular expression."""
-    special_tokens: tuple[str, ...] = ("<|endoftext|>",)
-    """Tokens that no text encodes to by itself; the first ends a document."""
-    min_frequency: int = 0
-    """A pair seen less often than this is not merged."""
-    force: bool = False
-    """Write into a folder that holds something else."""
-
-    def run(self) -> int:
-        from textmill.cli.terminal import reading_bar, stderr
-        from textmill.corpus import ReadReport, read_documents, resolve_inputs
-        from textmill.files import claim_output
-        from textmill.tokenizers import Tokenizer
-
-        report = ReadReport()
-        sources = list(resolve_inputs(self.inputs))
-        claim_output(self.output, marker="tokenizer.json", force=self.force)
-        documents = read_documents(
-            sources, field=self.field, errors=self.errors, documents=self.documents, report=report
-        )
-        with reading_bar(sources, report, quiet=self.quiet) as watched:
-            tokenizer = Tokenizer.train(
-                watched(documents),
-                algorithm=self.algorithm,
-                vocab_size=self.vocab_size,
-                split=self.split,
-                special_tokens=self.special_tokens,
-                min_frequency=self.min_frequency,
-            )
-        tokenizer.save(self.output)
-        if not self.quiet:
-            stderr().print(f"{report.summary()} -> {tokenizer.vocab_size:,} tokens in {self.output}")
-        if self.json:
-            print(json.dumps({"folder": str(self.output), "vocab_size": tokenizer.vocab_size}))
-        return 0
+from textmill.cli.options import Folder
 
 
 @dataclass(frozen=True, kw_only=True)

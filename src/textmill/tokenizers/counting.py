@@ -6,20 +6,26 @@ the same, as no step looks across the blanks at which coarse words end.
 """
 
 import dataclasses
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from textmill.errors import DataError
 from textmill.ops.bpe import PieceCounter, PieceCounts
+from textmill.ops.bpe.count_threads import count_in_threads
+from textmill.ops.bpe.counts_file import read_counts, write_counts
+from textmill.ops.bpe.sort import sorted_counts
+from textmill.ops.bpe.spill import SpillingCounter
 from textmill.ops.memory import padded
 from textmill.ops.split import BLOCK_PIECES, Splitter, splitter
+from textmill.ops.split.marked import MATCH
 from textmill.ops.split.reference import byte_offsets
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.normalizing import normalize
 from textmill.tokenizers.pipeline import Pipeline, utf8
+from textmill.tokenizers.splitting import split
 from textmill.tokenizers.steps import (
     BertSplit,
     FixedLength,
@@ -38,12 +44,10 @@ _LINE_WORDS = r" *[^ \n\r]+"
 _ESCAPED_WORDS = r"▁*[^▁]+|▁+"
 _RULES = {BertSplit: "bert", Whitespace: "whitespace", WhitespaceSplit: "whitespace_split", Metaspace: "metaspace"}
 """Splits for which there is a kernel."""
-_MATCH = 1
-_BYTES_AT_ONCE = 1 << 22
 
 
 def count_pieces(texts: Iterable[str | bytes], front: Pipeline, *, threads: int = 1) -> PieceCounts:
-    """How often each piece stands in the texts. The result is the same for any number of threads.
+    """How often each piece stands in the texts, in the order of the pieces' bytes, whatever the number of threads.
 
     Args:
         front: the pipeline to be trained; its normalisers and splits count here, not its model.
@@ -52,13 +56,50 @@ def count_pieces(texts: Iterable[str | bytes], front: Pipeline, *, threads: int 
         DataError: 2 GiB or more in one text.
     """
     cut, refine = _passes(front)
+    counter = count_in_threads(texts, _adder(front, cut, only_matches=refine), num_threads=threads)
+    return sorted_counts(_refined(counter.counts(), front) if refine else counter.counts())
+
+
+def count_to_file(
+    texts: Iterable[str | bytes], front: Pipeline, path: Path, *, memory_bytes: int, min_count: int = 1
+) -> int:
+    """How many pieces were written to a file of counts. What does not fit into the memory goes to temporary files.
+
+    Raises:
+        DataError: 2 GiB or more in one text.
+        OutputError: disk full, read-only, no permission.
+    """
+    cut, refine = _passes(front)
+    add = _adder(front, cut, only_matches=refine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with SpillingCounter(memory_bytes, path.parent) as counter:
+        for text in texts:
+            add(counter, text)
+        if not refine:
+            return counter.finish_to(path, facts(front), min_count=min_count)
+        counts = _refined(counter.finish(), front)
+    kept = {piece: count for piece, count in counts.to_mapping().items() if count >= min_count}
+    write_counts(path, PieceCounts.from_mapping(kept), facts(front))
+    return len(kept)
+
+
+def read_counted(paths: Sequence[Path], front: Pipeline) -> PieceCounts:
+    """The counts of all files together.
+
+    Raises:
+        DataError: a file was counted with other settings.
+        FormatError: a file is missing, malformed, or changed since it was written.
+    """
     counter = PieceCounter()
-    documents = (_prepared(text, front) for text in texts)
-    if threads <= 1:
-        _count(documents, cut, counter, only_matches=refine)
-    else:
-        _count_in_threads(documents, cut, counter, threads, only_matches=refine)
-    return _refined(counter.counts(), front) if refine else counter.counts()
+    for path in paths:
+        counts, found = read_counts(path)
+        if found != facts(front):
+            raise DataError(
+                f"{path} was counted with other settings: {found}, not {facts(front)}",
+                fix="train with the --split, --normalize and --digits it was counted with",
+            )
+        counter.add_counts(counts)
+    return sorted_counts(counter.counts())
 
 
 def facts(front: Pipeline) -> dict[str, Any]:
@@ -97,52 +138,25 @@ def _prepared(text: str | bytes, front: Pipeline) -> bytes:
     return data
 
 
-def _count(documents: Iterable[bytes], cut: Splitter, counter: PieceCounter, *, only_matches: bool) -> None:
-    ends, marks = np.empty(BLOCK_PIECES, dtype=np.int32), np.empty(BLOCK_PIECES, dtype=np.uint8)
-    for data in documents:
+def _adder(front: Pipeline, cut: Splitter, *, only_matches: bool) -> Callable[[PieceCounter, str | bytes], None]:
+    """What adds the pieces of one text to a counter."""
+
+    def add(counter: PieceCounter, text: str | bytes) -> None:
+        data = _prepared(text, front)
         buffer = padded(data)
+        ends = np.empty(min(BLOCK_PIECES, len(data) + 1), dtype=np.int32)
         if not only_matches:
             for origin, block in cut.blocks(buffer, 0, len(data), ends):
                 counter.add(buffer, origin, block, len(block))
-            continue
+            return
+        marks = np.empty(len(ends), dtype=np.uint8)
         start = 0
         while start < len(data):
             count = cut(buffer, start, len(data), ends, marks)
-            counter.add(buffer, start, ends[:count], weights=(marks[:count] == _MATCH).astype(np.int64))
+            counter.add(buffer, start, ends[:count], weights=(marks[:count] == MATCH).astype(np.int64))
             start += int(ends[count - 1])
 
-
-def _count_in_threads(
-    documents: Iterable[bytes], cut: Splitter, counter: PieceCounter, threads: int, *, only_matches: bool
-) -> None:
-    """Batches of documents are counted apart and merged in their order, so that threads change nothing."""
-
-    def count_batch(batch: list[bytes]) -> PieceCounter:
-        own = PieceCounter()
-        _count(batch, cut, own, only_matches=only_matches)
-        return own
-
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[PieceCounter]] = deque()
-        for batch in _batches(documents):
-            waiting.append(pool.submit(count_batch, batch))
-            if len(waiting) > threads:
-                counter.merge(waiting.popleft().result())
-        for future in waiting:
-            counter.merge(future.result())
-
-
-def _batches(documents: Iterable[bytes]) -> Iterator[list[bytes]]:
-    batch: list[bytes] = []
-    size = 0
-    for data in documents:
-        batch.append(data)
-        size += len(data)
-        if size >= _BYTES_AT_ONCE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return add
 
 
 def _refined(coarse: PieceCounts, front: Pipeline) -> PieceCounts:
@@ -190,9 +204,7 @@ def _pieces(data: bytes, front: Pipeline) -> tuple[np.ndarray, np.ndarray, np.nd
         normal = text.encode("utf-8", "surrogateescape")
         buffer = padded(normal)
         ends, marks = splitter(rule).cut(buffer, 0, len(normal))
-        return buffer, ends, marks == _MATCH
-    from textmill.tokenizers.splitting import split
-
+        return buffer, ends, marks == MATCH
     found = split(text, front.splits)
     normal = found.text.encode("utf-8", "surrogateescape")
     ends = found.ends if len(normal) == len(found.text) else byte_offsets(found.text)[found.ends]

@@ -274,6 +274,8 @@ def _encoded(text: str) -> bytes:
 
 _ISOLATED = alignment.Translation(lambda code: f" {chr(code)} " if any(code in block for block in _CHINESE) else code)
 _NMT = alignment.Translation(lambda code: "" if code in _NMT_DROPPED else " " if code in _NMT_BLANKS else code)
+_BERT_DROPPED = (0, 0xB, 0xC, 0x85, 0xFFFD)
+"""Not controls by their class, or white space that is a control."""
 _SPACES = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
@@ -282,7 +284,7 @@ def _bert_cleaning() -> Mapping[int, str | int]:
     flags = peer_classes.flags()
 
     def cleaned(code: int) -> str | int:
-        if code in (0, 0xFFFD) or flags[code] & peer_classes.CONTROL:
+        if code in _BERT_DROPPED or flags[code] & peer_classes.CONTROL:
             return ""
         return " " if flags[code] & peer_classes.SPACE else code
 

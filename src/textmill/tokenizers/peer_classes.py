@@ -25,7 +25,7 @@ MARK = 16
 NONSPACING = 32
 """What BERT's normaliser drops as an accent."""
 CONTROL = 64
-"""What BERT's normaliser drops as a control."""
+"""What BERT's normaliser drops as a control, white space apart."""
 NEW = 128
 """Has a normal form in newer Unicode versions only: normal forms leave it alone, and act on each side apart."""
 

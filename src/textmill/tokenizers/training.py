@@ -21,12 +21,14 @@ from textmill.tokenizers.models import (
     WordPieceModel,
     WordsModel,
 )
-from textmill.tokenizers.pipeline import AddedToken, Pipeline
+from textmill.tokenizers.pipeline import AddedToken, Pipeline, utf8
 from textmill.tokenizers.spec import NUM_BYTES, TokenizerSpec, unknown_of
+from textmill.tokenizers.steps import ByteLevel, Pattern
 from textmill.tokenizers.vocab_txt import bert_template
 
 Progress = Callable[[int, int], None]
 
+_LINES = r"[^\r\n]+|[\r\n]+"
 _BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(NUM_BYTES))
 
 
@@ -56,13 +58,21 @@ def train(
         ConfigError: a special token is a word of the text, or settings that exclude one another.
         DataError: no text, too little for the vocabulary, or 2 GiB or more in one text.
     """
+    if spec.super_words:
+        return _super_words(texts, spec, progress, threads)
     return train_on_counts(count_pieces(texts, counting_front(spec), threads=threads), spec, progress, threads=threads)
 
 
 def train_on_counts(
     counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None = None, *, threads: int = 1
 ) -> Pipeline:
-    """The parts of a tokenizer trained on pieces that were counted before; see `train`."""
+    """The parts of a tokenizer trained on pieces that were counted before; see `train`.
+
+    Raises:
+        ConfigError: merges across words were asked for, which need the lines of the text.
+    """
+    if spec.super_words:
+        raise ConfigError("super_words needs the text itself, not counts of its pieces", fix="give the text")
     if len(counts) == 0:
         raise DataError("there is no text to train a tokenizer on", fix="give at least one text that is not empty")
     front = front_of(spec)
@@ -75,7 +85,11 @@ def train_on_counts(
         "words": _words,
         "chars": _words,
     }
-    model = makers[spec.family](counts, spec, progress, threads)
+    return _finished(front, makers[spec.family](counts, spec, progress, threads), spec)
+
+
+def _finished(front: Pipeline, model: Model, spec: TokenizerSpec) -> Pipeline:
+    """The tokenizer, if it has as many ids as were asked for."""
     pipeline = dataclasses.replace(front, model=model, added=_added(spec))
     size = len(pipeline.strings)
     if size < spec.vocab_size and not spec.allow_fewer:
@@ -103,6 +117,35 @@ def _byte_level(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | N
         progress=progress,
     )
     return byte_level_model(merges, spec.specials)
+
+
+def _super_words(
+    texts: Iterable[str | bytes], spec: TokenizerSpec, progress: Progress | None, threads: int
+) -> Pipeline:
+    """SuperBPE (Liu et al. 2025, arXiv:2503.13423): first within words, then across them, but for line ends."""
+    from textmill.ops.bpe.train_super import train_super_merges
+
+    lines = Pipeline(model=BpeModel(tokens={}, merges=[]), splits=(Pattern(pattern=_LINES), ByteLevel(use_regex=False)))
+    kept = [utf8(text) if isinstance(text, str) else text for text in texts]
+    counts = count_pieces(kept, counting_front(spec), threads=threads)
+    if len(counts) == 0:
+        raise DataError("there is no text to train a tokenizer on", fix="give at least one text that is not empty")
+    first = train_merges(
+        counts,
+        spec.super_words - NUM_BYTES - len(spec.specials),
+        min_frequency=spec.min_frequency,
+        max_token_length=spec.max_token_length,
+    )
+    merges = train_super_merges(
+        count_pieces(kept, lines, threads=threads),
+        first,
+        spec.num_merges,
+        min_frequency=spec.min_frequency,
+        max_token_length=spec.max_token_length,
+        progress=progress,
+    )
+    front = dataclasses.replace(front_of(spec), splits=lines.splits)
+    return _finished(front, byte_level_model(merges, spec.specials), spec)
 
 
 def byte_level_model(merges: Merges, specials: Sequence[str]) -> BpeModel:

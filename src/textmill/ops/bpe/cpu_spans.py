@@ -3,11 +3,12 @@
 import numpy as np
 from numba import njit
 
-from textmill.ops.memory import address_of, keep, load32, load64, low_bytes, store32
-from textmill.ops.vectors import count_ones
+from textmill.ops.memory import address_of, count_trailing_zeros, keep, load32, load64, low_bytes, store32
+from textmill.ops.vectors import VECTOR_BYTES, bytes_in_range, count_ones
 
 _TOP_BITS = np.uint64(0x8080808080808080)
 _ONE = np.uint64(1)
+_ZERO = np.uint64(0)
 _FIRST_BYTE_KIND, _CONTINUATION = np.uint64(0xC0), np.uint64(0x80)
 
 
@@ -29,6 +30,17 @@ def _continued(word):
     return count_ones(word & ~(word << _ONE) & _TOP_BITS)
 
 
+@njit(forceinline=True)
+def _ascii_end(at, end):
+    """int64: the address of the first byte from `at` on that is not ASCII, or `end`, or a little beyond it."""
+    while at < end:
+        others = bytes_in_range(at, 0, 128, 128)
+        if others != _ZERO:
+            return at + count_trailing_zeros(others)
+        at += VECTOR_BYTES
+    return at
+
+
 @njit(cache=True, nogil=True)
 def add_up_characters(text, start, stop, ids, lengths, starts, ends):
     """bool: whether the tokens end at byte `stop` of the padded text; they lie one after the other from `start` on.
@@ -37,17 +49,26 @@ def add_up_characters(text, start, stop, ids, lengths, starts, ends):
     """
     at, end, begun = address_of(text) + start, address_of(text) + stop, np.int64(0)
     lengths_at, starts_at, ends_at = address_of(lengths), address_of(starts), address_of(ends)
+    plain_end = _ascii_end(at, end)
     for i in range(len(ids)):
         length = load32(lengths_at + (np.int64(ids[i]) << 2))
-        if length > end - at:
+        after = at + length
+        if after > end:
             return False
-        word = load64(at)
-        # a token that begins inside a character has that one too
-        store32(starts_at + (i << 2), begun - np.int64((word & _FIRST_BYTE_KIND) == _CONTINUATION))
-        begun += length - _continued(low_bytes(word, min(length, 8)))
-        for done in range(8, length, 8):
-            begun -= _continued(low_bytes(load64(at + done), min(length - done, 8)))
+        # up to here every byte is a character, and the text need not be looked at
+        if after <= plain_end:
+            store32(starts_at + (i << 2), begun)
+            begun += length
+        else:
+            word = low_bytes(load64(at), min(length, 8))
+            # a token that begins inside a character has that one too
+            store32(starts_at + (i << 2), begun - np.int64((word & _FIRST_BYTE_KIND) == _CONTINUATION))
+            begun += length - _continued(word)
+            for done in range(8, length, 8):
+                begun -= _continued(low_bytes(load64(at + done), min(length - done, 8)))
+            if word & _TOP_BITS == _ZERO:
+                plain_end = _ascii_end(after, end)
         store32(ends_at + (i << 2), begun)
-        at += length
+        at = after
     keep(text), keep(lengths), keep(starts), keep(ends)
     return at == end

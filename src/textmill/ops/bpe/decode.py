@@ -1,7 +1,7 @@
 """`TokenBytes`: ids to bytes."""
 
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -31,9 +31,9 @@ class TokenBytes:
             )
         self.lengths = np.array([len(token or b"") for token in tokens], dtype=np.int32)
         """int32[ids]: bytes of each token, 0 where there is none."""
-        long = [token for token in tokens if token is not None and len(token) > kernels.SHORT_BYTES]
-        self._arena = padded(b"".join(long))
-        self._records = np.frombuffer(bytearray(b"".join(_records(tokens))), dtype=np.uint8)
+        is_long = self.lengths > kernels.SHORT_BYTES
+        self._arena = padded(b"".join(token or b"" for token, long in zip(tokens, is_long, strict=True) if long))
+        self._records = _records(tokens, self.lengths, is_long)
 
     def decode(self, ids: np.ndarray | Sequence[int]) -> bytes:
         """The bytes of the ids, one after the other.
@@ -65,15 +65,18 @@ class TokenBytes:
         return f"ids of this vocabulary are below {len(self.lengths)}"
 
 
-def _records(tokens: Sequence[bytes | None]) -> Iterator[bytes]:
-    """The record of each id, see `cpu_decode`."""
-    at = 0
-    for token in tokens:
-        if token is None or len(token) <= kernels.SHORT_BYTES:
-            yield (token or b"").ljust(kernels.SHORT_BYTES, b"\0") + bytes([len(token or b"")])
-        else:
-            yield at.to_bytes(8, "little").ljust(kernels.SHORT_BYTES, b"\0") + bytes([kernels.LONG])
-            at += len(token)
+def _records(tokens: Sequence[bytes | None], lengths: np.ndarray, is_long: np.ndarray) -> np.ndarray:
+    """uint8[ids, 16]: the record of each id, see `cpu_decode`."""
+    records = np.zeros((len(tokens), kernels.RECORD_BYTES), dtype=np.uint8)
+    records[:, -1] = np.where(is_long, kernels.LONG, lengths)
+    places = np.cumsum(np.where(is_long, lengths, 0), dtype=np.int64) - lengths
+    records[is_long, :8] = places[is_long, None].view(np.uint8)
+    short = np.where(is_long, 0, lengths)
+    rows = np.repeat(np.arange(len(tokens)), short)
+    columns = np.arange(len(rows)) - np.repeat(np.cumsum(short) - short, short)
+    text = b"".join(token for token in tokens if token is not None and len(token) <= kernels.SHORT_BYTES)
+    records[rows, columns] = np.frombuffer(text, dtype=np.uint8)
+    return records
 
 
 def _new_bytes(size: int) -> tuple[bytes, int]:

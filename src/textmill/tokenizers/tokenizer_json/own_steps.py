@@ -4,7 +4,8 @@
 beside the sequence's steps stands an entry `textmill`, which other readers skip: from it the exact step is read.
 
 What the schema's steps do otherwise than sentencepiece: `Precompiled` replaces clusters of characters of less than six
-bytes, not the longest sequence that has a rule, so that some decomposed characters stay decomposed.
+bytes, not the longest sequence that has a rule, so that some decomposed characters stay decomposed; and a `▁` that
+stands in the text itself, at one of its ends, may stay or go.
 """
 
 import dataclasses

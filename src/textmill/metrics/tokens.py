@@ -6,7 +6,6 @@ tokens of all tokenizers cover the same text and their figures can be compared.
 """
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 from typing import Self
 
@@ -14,97 +13,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from textmill.errors import DataError
+from textmill.metrics.token_groups import BLANKS, GROUPS, character_groups, num_words, runs_by_group
 from textmill.metrics.tokenizer import bytes_per_token, renyi_efficiency, token_counts, unused_share
-from textmill.ops.split.classes import CATEGORIES, NUM_CODE_POINTS, SCRIPTS, category_table, script_table, space_table
-
-GROUPS = (
-    *("Latin", "Greek", "Cyrillic", "Han", "Kana", "Hangul", "Arabic", "Hebrew", "Devanagari", "Thai"),
-    *("other letters", "digits", "punctuation", "emoji", "symbols", "blanks", "other"),
-)
-"""What characters are counted as: letters by script, digits of all scripts together; "other" are controls and the like.
-"""
 
 NORMAL, UNKNOWN, BYTE, SPECIAL = 0, 1, 2, 3
 """Kinds of ids: `UNKNOWN` stands for any text, `BYTE` for one byte of a character that has no token."""
-
-_KANA = ("Hiragana", "Katakana")
-_ONE_BY_ONE = (GROUPS.index("Han"), GROUPS.index("Kana"))
-_BLANKS = GROUPS.index("blanks")
-_INHERITED = len(GROUPS)
-_EMOJI_BLOCKS = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
-_JOINER = 0x200D
-
-
-@functools.cache
-def group_table() -> UInt8[np.ndarray, "code_points"]:
-    """The place in `GROUPS` of each code point, or `len(GROUPS)`: as the character before. Read-only.
-
-    From the project's own tables of Unicode 16.0. Emoji are the symbols of the blocks U+2600 to U+27BF and U+1F000 to
-    U+1FAFF. Marks that belong to no script, such as a combining acute accent, and the joiner of emoji count as the
-    character before them.
-
-    >>> [GROUPS[group_table()[ord(character)]] for character in "aя中あ한9!😀€ "]
-    ['Latin', 'Cyrillic', 'Han', 'Kana', 'Hangul', 'digits', 'punctuation', 'emoji', 'symbols', 'blanks']
-    """
-    kinds = np.array([category[0] for category in CATEGORIES])[category_table()]
-    script = script_table()
-    table = np.full(NUM_CODE_POINTS, GROUPS.index("other"), np.uint8)
-    letters = (kinds == "L") | (kinds == "M")
-    table[letters] = GROUPS.index("other letters")
-    for number, name in enumerate(SCRIPTS):
-        group = "Kana" if name in _KANA else name
-        if group in GROUPS and group != "other":
-            table[letters & (script == number)] = GROUPS.index(group)
-    table[kinds == "N"] = GROUPS.index("digits")
-    table[kinds == "P"] = GROUPS.index("punctuation")
-    table[kinds == "S"] = GROUPS.index("symbols")
-    for first, last in _EMOJI_BLOCKS:
-        block = slice(first, last + 1)
-        table[block][kinds[block] == "S"] = GROUPS.index("emoji")
-    table[space_table().astype(bool)] = _BLANKS
-    table[(kinds == "M") & (script == 0)] = _INHERITED
-    table[_JOINER] = _INHERITED
-    # long vowel marks and the like are common to both kana
-    table[[0x30FC, 0xFF70]] = GROUPS.index("Kana")
-    table.flags.writeable = False
-    return table
-
-
-def character_groups(text: str) -> UInt8[np.ndarray, "C"]:
-    r"""The place in `GROUPS` of each character of a text.
-
-    >>> [GROUPS[group] for group in character_groups("e\u0301 1")]
-    ['Latin', 'Latin', 'blanks', 'digits']
-    """
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    groups = group_table()[codes]
-    own = np.where(groups == _INHERITED, 0, np.arange(len(groups)))
-    groups = groups[np.maximum.accumulate(own)] if len(groups) else groups
-    return np.where(groups == _INHERITED, GROUPS.index("other"), groups).astype(np.uint8)
-
-
-def num_words(groups: UInt8[np.ndarray, "C"]) -> int:
-    """How many words a text has: runs of characters other than blanks, but each Chinese character and kana is one.
-
-    >>> num_words(character_groups("Two words, 三个字 more"))
-    6
-    """
-    alone = np.isin(groups, _ONE_BY_ONE)
-    inside = (groups != _BLANKS) & ~alone
-    begins = inside & ~np.concatenate([np.zeros(min(1, len(inside)), bool), inside[:-1]])
-    return int(alone.sum() + begins.sum())
-
-
-def runs_by_group(groups: UInt8[np.ndarray, "C"]) -> Int[np.ndarray, "G"]:
-    """How many runs of characters of one group a text has, by group; of Chinese characters and kana, characters.
-
-    >>> runs = runs_by_group(character_groups("it's 三个"))
-    >>> {GROUPS[i]: int(runs[i]) for i in runs.nonzero()[0]}
-    {'Latin': 2, 'Han': 2, 'punctuation': 1, 'blanks': 1}
-    """
-    begins = np.ones(len(groups), bool)
-    begins[1:] = (groups[1:] != groups[:-1]) | np.isin(groups[1:], _ONE_BY_ONE)
-    return np.bincount(groups[begins], minlength=len(GROUPS))
 
 
 def tiles(ends: Int[np.ndarray, "N"], num_bytes: int) -> Int[np.ndarray, "N+1"]:
@@ -137,13 +50,15 @@ class Tally:
     """Characters that begin in those tokens."""
     runs: Int[np.ndarray, "G"]
     """See `runs_by_group`."""
+    unknown: Int[np.ndarray, "G"]
+    """Those of `tokens` that stand for what the vocabulary cannot say."""
     words: int
-    unknown: int
-    """Tokens that stand for what the vocabulary cannot say."""
     in_bytes: int
     """Tokens that hold only a part of a character."""
+    visible: int
+    """Characters other than blanks."""
     uncovered: int
-    """Characters for which a token is unknown or holds only a part of them."""
+    """Of those, the ones whose token is the unknown one or holds only a part of them, and those that have no token."""
 
     def __add__(self, other: Self) -> Self:
         fields = [field.name for field in dataclasses.fields(self)]
@@ -177,10 +92,11 @@ def tally(
             bytes=nothing,
             characters=nothing,
             runs=runs_by_group(groups),
+            unknown=nothing,
             words=num_words(groups),
-            unknown=0,
             in_bytes=0,
-            uncovered=len(groups),
+            visible=int((groups != BLANKS).sum()),
+            uncovered=int((groups != BLANKS).sum()),
         )
     begins = (np.frombuffer(text, np.uint8) & 0xC0) != 0x80
     # entry b is the character that byte b belongs to
@@ -193,16 +109,18 @@ def tally(
     before = np.concatenate([[0], np.cumsum(begins)])
     part = _parts(begins, starts, ends) | (kinds[ids] == BYTE)
     lost = (kinds[ids] == UNKNOWN) | part
+    said = _inside(first, last, groups)
     return Tally(
         counts=counts,
         tokens=np.bincount(of_token, minlength=len(GROUPS)),
         bytes=_sums(of_token, np.diff(bounds)),
         characters=_sums(of_token, np.diff(before[bounds])),
         runs=runs_by_group(groups),
+        unknown=np.bincount(of_token[kinds[ids] == UNKNOWN], minlength=len(GROUPS)),
         words=num_words(groups),
-        unknown=int((kinds[ids] == UNKNOWN).sum()),
         in_bytes=int(part.sum()),
-        uncovered=_covered_by(first[lost], last[lost], len(groups)),
+        visible=int((groups != BLANKS).sum()),
+        uncovered=int(((groups != BLANKS) & (_inside(first[lost], last[lost], groups) | ~said)).sum()),
     )
 
 
@@ -211,9 +129,9 @@ def _groups_of_tokens(
 ) -> UInt8[np.ndarray, "N"]:
     """The group of the first character of each token that isn't a blank; of blanks alone, blanks."""
     # entry c is the first character from c on that isn't a blank
-    visible = np.where(groups == _BLANKS, len(groups), np.arange(len(groups)))
+    visible = np.where(groups == BLANKS, len(groups), np.arange(len(groups)))
     visible = np.minimum.accumulate(visible[::-1])[::-1][first]
-    return np.where(visible <= last, groups[np.minimum(visible, len(groups) - 1)], _BLANKS)
+    return np.where(visible <= last, groups[np.minimum(visible, len(groups) - 1)], BLANKS)
 
 
 def _parts(begins: np.ndarray, starts: Int[np.ndarray, "N"], ends: Int[np.ndarray, "N"]) -> np.ndarray:
@@ -227,12 +145,12 @@ def _sums(groups: UInt8[np.ndarray, "N"], values: Int[np.ndarray, "N"]) -> Int[n
     return np.bincount(groups, weights=values, minlength=len(GROUPS)).astype(np.int64)
 
 
-def _covered_by(first: Int[np.ndarray, "M"], last: Int[np.ndarray, "M"], length: int) -> int:
-    """How many of `length` characters lie in at least one of the ranges first[i] to last[i]."""
-    steps = np.zeros(length + 1, np.int64)
+def _inside(first: Int[np.ndarray, "M"], last: Int[np.ndarray, "M"], groups: UInt8[np.ndarray, "C"]) -> np.ndarray:
+    """bool [C]: whether a character lies in at least one of the ranges first[i] to last[i]."""
+    steps = np.zeros(len(groups) + 1, np.int64)
     np.add.at(steps, first, 1)
     np.add.at(steps, last + 1, -1)
-    return int((np.cumsum(steps[:-1]) > 0).sum())
+    return np.cumsum(steps[:-1]) > 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +162,8 @@ class GroupFigures:
     characters_per_token: float
     tokens_per_word: float
     """Tokens for each run of characters of the group; of Chinese characters and kana, for each character."""
+    unknown_rate: float
+    """Where this is high, few tokens are no merit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +179,7 @@ class TextFigures:
     tokens_per_word: float
     """Fertility; see `num_words` for what a word is."""
     coverage: float
-    """Share of the characters that lie whole in a token that is not the unknown one."""
+    """Share of the characters other than blanks that lie whole in tokens that are not the unknown one."""
     unknown_rate: float
     """Share of the tokens that are the unknown one."""
     byte_rate: float
@@ -298,8 +218,8 @@ def text_figures(counted: Tally, *, alpha: float = 2.5) -> TextFigures:
         bytes_per_token=bytes_per_token(num_bytes, num_tokens),
         characters_per_token=num_characters / num_tokens,
         tokens_per_word=num_tokens / counted.words,
-        coverage=1 - counted.uncovered / num_characters,
-        unknown_rate=counted.unknown / num_tokens,
+        coverage=1 - counted.uncovered / max(1, counted.visible),
+        unknown_rate=int(counted.unknown.sum()) / num_tokens,
         byte_rate=counted.in_bytes / num_tokens,
         renyi_efficiency=renyi_efficiency(counted.counts, alpha=alpha),
         entropy_bits=entropy_bits(counted.counts),
@@ -311,6 +231,7 @@ def text_figures(counted: Tally, *, alpha: float = 2.5) -> TextFigures:
                 bytes_per_token=float(counted.bytes[i] / counted.tokens[i]),
                 characters_per_token=float(counted.characters[i] / counted.tokens[i]),
                 tokens_per_word=float(counted.tokens[i] / max(1, counted.runs[i])),
+                unknown_rate=float(counted.unknown[i] / counted.tokens[i]),
             )
             for i, name in enumerate(GROUPS)
             if counted.tokens[i]
@@ -373,23 +294,3 @@ def parity(num_tokens: int, reference_tokens: int) -> float:
             f"parity needs a text to compare with, got {reference_tokens} tokens", fix="give parallel texts"
         )
     return num_tokens / reference_tokens
-
-
-def vocabulary_groups(vocabulary: list[bytes]) -> dict[str, int]:
-    """How many tokens of a vocabulary belong to each group, by their first character that isn't a blank.
-
-    "parts of characters" are tokens whose bytes are no characters.
-
-    >>> vocabulary_groups([b" the", b"12", b"\\xe4\\xb8"])
-    {'Latin': 1, 'digits': 1, 'parts of characters': 1}
-    """
-    found = dict.fromkeys((*GROUPS, "parts of characters"), 0)
-    for token in vocabulary:
-        try:
-            text = token.decode()
-        except UnicodeDecodeError:
-            found["parts of characters"] += 1
-            continue
-        groups = character_groups(text.lstrip() or text)
-        found[GROUPS[groups[0]] if len(groups) else "other"] += 1
-    return {name: count for name, count in found.items() if count}

@@ -77,7 +77,7 @@ def loss(train: Series | None, held_out: Series | None, palette: Palette = LIGHT
     if train is not None and has(train):
         limits = _without_the_fall(_finite(train)[1])
         unit += f" (begins at {_finite(train)[1][0]:.1f})" if limits else ""
-    figure, axes = _axes("Loss", unit, palette)
+    figure, axes = bare_axes("Loss", unit, palette)
     ends: list[tuple[float, float, str, str]] = []
     if train is not None and has(train):
         steps, values = _finite(train)
@@ -96,7 +96,7 @@ def loss(train: Series | None, held_out: Series | None, palette: Palette = LIGHT
 
 
 def learning_rate(rates: tuple[Series, ...], palette: Palette = LIGHT) -> Figure:
-    figure, axes = _axes("Learning rate", "by training step", palette)
+    figure, axes = bare_axes("Learning rate", "by training step", palette)
     colours = [palette.ours, palette.second, palette.faint]
     tops: list[tuple[float, float, str, str]] = []
     for index, series in enumerate(filter(has, rates)):
@@ -117,7 +117,7 @@ def learning_rate(rates: tuple[Series, ...], palette: Palette = LIGHT) -> Figure
 
 def speed(series: Series, palette: Palette = LIGHT) -> Figure:
     """Tokens per second, and their median."""
-    figure, axes = _axes("Speed", "tokens per second, by training step", palette)
+    figure, axes = bare_axes("Speed", "tokens per second, by training step", palette)
     steps, values = _finite(series)
     thin = _thin(len(steps))
     median = float(np.median(values))
@@ -134,7 +134,7 @@ def bits_per_byte(bars: tuple[Bar, ...], palette: Palette = LIGHT) -> Figure:
     """One bar for the model and one for each baseline, the best on top."""
     ordered = sorted(bars, key=lambda bar: bar.bits_per_byte, reverse=True)
     height = 0.72 + 0.4 * len(ordered)
-    figure, axes = _axes("Bits per byte on held-out text", "less is better", palette, height=height)
+    figure, axes = bare_axes("Bits per byte on held-out text", "less is better", palette, height=height)
     for row, bar in enumerate(ordered):
         colour = palette.ours if bar.ours else palette.other
         axes.barh(row, bar.bits_per_byte, height=0.42, color=colour, linewidth=0)
@@ -163,7 +163,7 @@ def bits_per_byte(bars: tuple[Bar, ...], palette: Palette = LIGHT) -> Figure:
 
 def token_lengths(counts: tuple[int, ...], palette: Palette = LIGHT) -> Figure:
     """How many tokens of the vocabulary have 1, 2, 3, ... bytes; the longest tenth of a percent in one last bar."""
-    figure, axes = _axes("Length of tokens", "tokens of the vocabulary, by bytes", palette)
+    figure, axes = bare_axes("Length of tokens", "tokens of the vocabulary, by bytes", palette)
     lengths = np.array(counts, dtype=np.int64)
     most = len(lengths) - 1
     if most > 20:
@@ -181,7 +181,7 @@ def token_lengths(counts: tuple[int, ...], palette: Palette = LIGHT) -> Figure:
 
 def token_ranks(counts: tuple[int, ...], palette: Palette = LIGHT) -> Figure:
     """Occurrences against rank, both logarithmic: a straight line is Zipf's law."""
-    figure, axes = _axes("Frequency of tokens", "occurrences in held-out text, by rank", palette)
+    figure, axes = bare_axes("Frequency of tokens", "occurrences in held-out text, by rank", palette)
     values = np.array([count for count in counts if count > 0], dtype=np.float64)
     ranks = np.arange(1, len(values) + 1)
     thin = np.unique(np.geomspace(1, len(values), min(len(values), MOST_POINTS)).astype(np.int64)) - 1
@@ -248,7 +248,7 @@ def _given(value: T | None) -> T:
     return value
 
 
-def _axes(title: str, unit: str, palette: Palette, *, height: float = HEIGHT_INCHES) -> tuple[Figure, Axes]:
+def bare_axes(title: str, unit: str, palette: Palette, *, height: float = HEIGHT_INCHES) -> tuple[Figure, Axes]:
     """Bare axes with the title and the unit at their upper left."""
     figure = Figure(figsize=(WIDTH_INCHES, height), facecolor=palette.paper)
     top = 1 - 0.62 / height

@@ -105,7 +105,7 @@ def unreachable_tokens(tokenizer: Tokenizer) -> np.ndarray:
         never = open_ids[~made]
         open_ids = np.array([id for id in open_ids[made].tolist() if _is_text(texts[id])], np.int64)
         return np.sort(np.concatenate([never, _not_given(tokenizer, open_ids, texts, _CONTEXTS)]))
-    contexts = _CONTEXTS
+    contexts: tuple[tuple[str, str], ...] = _CONTEXTS
     if isinstance(tokenizer.pipeline.model, WordPieceModel):
         contexts += tuple((start, "") for start in _starts_of_words(tokenizer, tokenizer.pipeline.model))
     return _not_given(tokenizer, open_ids, texts, contexts)

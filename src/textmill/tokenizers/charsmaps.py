@@ -46,6 +46,8 @@ _NEW_COMPOSED: dict[str, str] = {
     "\U00016d6a": "\U00016d63\U00016d67\U00016d67",
 }
 """Characters from Unicode 16 on that are composed of others."""
+_NEW_CHARACTERS = _NEW_SINGLE.keys() | _NEW_COMPOSED.keys()
+_BLOCK = 256
 _DROPPED = [*range(1, 9), 0xB, *range(0xE, 0x20), 0x7F, 0x8F, 0x9F]
 _BLANKS = [0x9, 0xA, 0xC, 0xD, 0x1680, 0x61C, 0x200B, 0x200C, 0x200E, 0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF, 0xFFFD]
 _FULL_WIDTH_TILDE = "\uff5e"
@@ -93,11 +95,23 @@ def _characters() -> Iterator[str]:
     return map(chr, itertools.chain(range(1, 0xD800), range(0xE000, 0x110000)))
 
 
+def _changing_characters() -> Iterator[str]:
+    """The characters that have a compatible decomposition."""
+    for first in range(0, 0x110000, _BLOCK):
+        block = [chr(code) for code in range(max(first, 1), first + _BLOCK) if not 0xD800 <= code < 0xE000]
+        # line feeds keep characters apart, which would be reordered otherwise
+        if unicodedata.is_normalized("NFKD", "\n".join(block)) and _NEW_CHARACTERS.isdisjoint(block):
+            continue
+        for character in block:
+            if character in _NEW_CHARACTERS or not unicodedata.is_normalized("NFKD", character):
+                yield character
+
+
 def _nfkc() -> Iterator[tuple[str, str]]:
-    # decomposed string -> composed, and each single character -> the characters that decompose to it
+    # decomposed string -> composed, and each single character -> the others that decompose to it
     composed = {decomposed: character for character, decomposed in _NEW_COMPOSED.items()}
     spellings: dict[str, list[str]] = collections.defaultdict(list)
-    for character in _characters():
+    for character in _changing_characters():
         new = _NEW_SINGLE.get(character) or _NEW_COMPOSED.get(character)
         decomposed = new or unicodedata.normalize("NFKD", character)
         result = _NEW_SINGLE.get(character) or unicodedata.normalize("NFKC", character)
@@ -109,7 +123,7 @@ def _nfkc() -> Iterator[tuple[str, str]]:
             composed.setdefault(decomposed, unicodedata.normalize("NFC", decomposed))
     for decomposed, result in composed.items():
         if result != decomposed:
-            for parts in itertools.product(*(spellings[part] for part in decomposed)):
+            for parts in itertools.product(*([part, *spellings[part]] for part in decomposed)):
                 if (key := "".join(parts)) != result:
                     yield key, result
 

@@ -97,9 +97,10 @@ class Decoder:
         self._added = added or {}
         self._kinds = kinds or {}
         self.plan = plan_of(self._decoders)
-        empty = np.array([self.plan is not None and self.bytes_of(id) == b"" for id in range(len(tokens))], dtype=bool)
+        middle = self._all_middle() if self.plan else []
+        self._middle = TokenBytes([data or None for data in middle])
+        empty = np.array([data == b"" for data in middle], dtype=bool)
         self._empty = empty if empty.any() else None
-        self._middle = TokenBytes([self.bytes_of(id) or None for id in range(len(tokens))]) if self.plan else None
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of the ids.
@@ -149,12 +150,30 @@ class Decoder:
         before, after = [""] * (not first), [""] * (not last)
         for step in self.plan.by_token:
             token = ACTIONS[type(step)]([*before, token, *after], step)[len(before)]
+        return self._as_bytes(id, token)
+
+    def _all_middle(self) -> list[bytes | None]:
+        """`bytes_of` every id, the steps run over all of them at once."""
+        assert self.plan is not None
+        if self.plan.kind == "sentencepiece" or not self._decoders:
+            return [self.bytes_of(id) for id in range(len(self._tokens))]
+        strings = [token or "" for token in self._tokens]
+        for step in self.plan.by_token:
+            strings = ACTIONS[type(step)](["", *strings, ""], step)[1:-1]
+        return [
+            None if token is None else self._as_bytes(id, string)
+            for id, (token, string) in enumerate(zip(self._tokens, strings, strict=True))
+        ]
+
+    def _as_bytes(self, id: int, string: str) -> bytes:
+        """What makes bytes of a token after the steps that look at tokens."""
+        assert self.plan is not None
         if self.plan.kind == "byte_level" and id not in self._added:
-            found = to_bytes(token)
-            return token.encode("utf-8", "replace") if found is None else found
-        if self.plan.kind == "byte_fallback" and (match := BYTE_TOKEN.fullmatch(token)):
+            found = to_bytes(string)
+            return string.encode("utf-8", "replace") if found is None else found
+        if self.plan.kind == "byte_fallback" and (match := BYTE_TOKEN.fullmatch(string)):
             return bytes([int(match.group(1), 16)])
-        return token.encode("utf-8", "replace")
+        return string.encode("utf-8", "replace")
 
     def is_byte(self, id: int) -> bool:
         """Whether the id stands for one byte of a character, rather than for text."""
@@ -199,7 +218,6 @@ class Decoder:
     def _joined(self, ids: np.ndarray) -> bytes:
         """The bytes of checked ids."""
         assert self.plan is not None
-        assert self._middle is not None
         if self.plan.kind == "byte_level" and not self.plan.by_token:
             return self._middle.decode(ids if self._empty is None else ids[~self._empty[ids]])
         head, start = self._head(ids)

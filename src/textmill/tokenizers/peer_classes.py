@@ -74,8 +74,8 @@ def characters_with(mask: int) -> frozenset[str]:
 def class_of(mask: int) -> str:
     r"""The inside of a regular expression's character class for the characters that have one of the properties.
 
-    >>> class_of(SPACE)[:20]
-    '\\U00000009-\\U0000000d'
+    >>> class_of(SPACE).startswith(r"\U00000009-\U0000000d\U00000020-\U00000020")
+    True
     """
     codes = np.flatnonzero(flags() & mask)
     starts = np.flatnonzero(np.diff(codes, prepend=-2) != 1)

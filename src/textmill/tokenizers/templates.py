@@ -53,6 +53,7 @@ def finished(
     Args:
         first, second: ids without special tokens.
 
+    >>> from textmill.tokenizers.steps import Slot
     >>> cls = Template(
     ...     single=(Slot(content="[CLS]", special=True), Slot(content="A")), pair=(), special_tokens=(("[CLS]", (7,)),))
     >>> finished([1, 2, 3], finish=[cls], truncation=Truncation(max_length=3)).ids.tolist()

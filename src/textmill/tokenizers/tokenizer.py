@@ -13,7 +13,7 @@ from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
 from textmill.tokenizers import files, spans
 from textmill.tokenizers.batching import PadTo, TokenBatch, batch_rows, padding_of, token_batch
-from textmill.tokenizers.decoding import Stream
+from textmill.tokenizers.decoding import Decoder, Stream
 from textmill.tokenizers.engines import Noise, PatternEngine, Place, Spans, decoder_of, engine_of, joined_spans
 from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline, fingerprint, utf8
 from textmill.tokenizers.spec import TokenizerSpec
@@ -34,7 +34,6 @@ class Tokenizer:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
-        self._decoder = decoder_of(pipeline)
         self._engine = engine_of(pipeline)
         raw = [token for token in pipeline.added if not token.normalized]
         plain = [token for token in raw if not token.special]
@@ -337,6 +336,10 @@ class Tokenizer:
         from textmill.tokenizers.tiktoken_format import read_tiktoken
 
         return cls(read_tiktoken(Path(path), split=split, special_tokens=special_tokens))
+
+    @functools.cached_property
+    def _decoder(self) -> TokenBytes | Decoder:
+        return decoder_of(self.pipeline)
 
     @functools.cached_property
     def _fingerprint(self) -> str:

@@ -28,8 +28,8 @@ _MOST_UNITS = 1 << 21
 _BLOCK = 256
 _LONGEST = 1 << 10
 """A rule for more bytes is none that anyone would write."""
-_OPEN_BLOCKS = 16
-"""How many of the last blocks a new node is tried in."""
+_MOST_FAILURES = 60
+"""A block that had no place for so many nodes is as good as full."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,10 @@ def rules_of(charsmap: Charsmap) -> dict[bytes, bytes]:
     # (a node's base, the string so far); strings that end alike share nodes
     open_nodes = [(offset_of(units[0]), b"")]
     children = functools.cache(functools.partial(children_of, charsmap.units))
+    visited = 0
     while open_nodes:
         base, string = open_nodes.pop()
+        visited += 1
         for label in children(base):
             place = base ^ label
             block = place ^ offset_of(units[place])
@@ -83,8 +85,8 @@ def rules_of(charsmap: Charsmap) -> dict[bytes, bytes]:
                 if value >= len(strings):
                     raise FormatError("a charsmap's trie points outside its table", fix="fetch the model again")
                 rules[longer] = strings[value : strings.index(b"\0", value)]
-            if len(longer) > _LONGEST or len(rules) > _MOST_UNITS or len(open_nodes) > _MOST_UNITS:
-                raise FormatError("a charsmap's trie runs in circles", fix="fetch the model again")
+            if len(longer) > _LONGEST or visited > _MOST_UNITS:
+                raise FormatError("a charsmap's trie has no end, or runs in circles", fix="fetch the model again")
             open_nodes.append((block, longer))
     return rules
 
@@ -211,17 +213,24 @@ class _DoubleArray:
         self._unused_base = np.ones((1, _BLOCK), dtype=bool)
         self._xor = np.arange(_BLOCK)[:, None] ^ np.arange(_BLOCK)[None, :]
         self._free[0, 0] = self._unused_base[0, 0] = False
+        # block -> how many nodes it had no place for
+        self._open = {0: 0}
 
     def place(self, labels: list[int]) -> int:
         """The base of a new node, whose children's places are taken from now on."""
-        for block in range(max(0, self.num_blocks - _OPEN_BLOCKS), self.num_blocks):
-            fits = self._unused_base[block] & self._free[block][self._xor[:, labels]].all(axis=1)
+        for block, failures in self._open.items():
+            fits = self._unused_base[block].copy()
+            for label in labels:
+                fits &= self._free[block][self._xor[label]]
             low = int(fits.argmax())
             if fits[low]:
                 break
+            self._open[block] = failures + 1
         else:
             block, low = self.num_blocks, 0
             self._grow()
+            self._open = {open: failures for open, failures in self._open.items() if failures < _MOST_FAILURES}
+            self._open[block] = 0
         self._unused_base[block, low] = False
         self._free[block][self._xor[low, labels]] = False
         return block * _BLOCK + low

@@ -251,7 +251,7 @@ def save_folder(
         checksums = {file.name: sha256_file(file) for file in sorted(folder.iterdir()) if file.is_file()}
         write_json(folder / RUN, {**(run or {}), "files": checksums})
         if existed:
-            _keep_others(path, folder)
+            keep_others(path, folder)
     return ModelFolder(path)
 
 
@@ -277,7 +277,8 @@ def _write_parts(folder: Path, model: "LanguageModel", tokenizer: "Tokenizer | N
         tokenizer.save(folder)
 
 
-def _keep_others(old: Path, new: Path) -> None:
+def keep_others(old: Path, new: Path) -> None:
+    """Copies what a saved folder does not replace from the old folder into the one that takes its place."""
     for entry in old.iterdir():
         ours = entry.name in OURS or entry.suffix == ".safetensors" or (new / entry.name).exists()
         if ours or entry.name.startswith("."):

@@ -3,8 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.errors import FormatError
+from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.models import BpeModel
-from textmill.tokenizers.pipeline import TEXT, AddedToken, AddedTokenFinder, Pipeline, byte_level
+from textmill.tokenizers.pipeline import TEXT, AddedToken, Pipeline, byte_level
 
 BYTES = {bytes([byte]): byte for byte in range(256)}
 

@@ -4,11 +4,12 @@ import random
 
 import pytest
 import tokenizers
+from tests.tokenizers import peers
 from tokenizers import models, pre_tokenizers, processors
 
 from textmill.errors import ConfigError, DataError
 from textmill.tokenizers.steps import ByteLevelOffsets, Padding, Slot, Template, Truncation
-from textmill.tokenizers.templates import finished, num_special, padded_rows, text_row
+from textmill.tokenizers.templates import finished, num_special, padded_rows, text_row, trimmed
 from textmill.tokenizers.tokenizer_json.processors import bert, roberta
 
 VOCABULARY = {chr(97 + id): id for id in range(20)} | {"[CLS]": 30, "[SEP]": 31, "[PAD]": 32}
@@ -139,3 +140,18 @@ def test_what_is_refused():
         finished([1, 2, 3], truncation=Truncation(max_length=2, strategy="only_second"))
     with pytest.raises(DataError, match="4 tokens too many, and the text that may be truncated has 3"):
         finished([1, 2, 3], [1, 2, 3], truncation=Truncation(max_length=2, strategy="only_first"))
+
+
+@pytest.mark.parametrize("kind", ["roberta", "gpt2"])
+@pytest.mark.parametrize("add_prefix_space", [True, False])
+def test_trimmed_spans(kind, add_prefix_space):
+    theirs = peers.trained(kind)
+    theirs.post_processor = None
+    generator = random.Random(3)
+    for _ in range(200):
+        text = "".join(generator.choices([" ", "  ", "\n", "a", "the", "Σ", "中", "zzz", "\u3000", "!"], k=6))
+        plain = theirs.encode(text)
+        theirs.post_processor = processors.ByteLevel(add_prefix_space=add_prefix_space, trim_offsets=True)
+        expected = theirs.encode(text).offsets
+        theirs.post_processor = None
+        assert trimmed(plain.tokens, plain.offsets, add_prefix_space=add_prefix_space) == expected, ascii(text)

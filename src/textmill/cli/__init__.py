@@ -47,7 +47,22 @@ COMMANDS: dict[str, Entry] = {
         "textmill.cli.tokenizer:Encode", "FOLDER [INPUT|-]", "text to ids, a line of ids for a line of text"
     ),
     "tokenizer decode": Entry("textmill.cli.tokenizer:Decode", "FOLDER [INPUT|-]", "ids back to text"),
-    "tokenizer show": Entry("textmill.cli.tokenizer:Show", "FOLDER TEXT", "the text, coloured by token, with ids"),
+    "tokenizer show": Entry(
+        "textmill.cli.tokenizer_judge:Show", "FOLDER [TEXT]", "the text, coloured by token, with ids; what it is"
+    ),
+    "tokenizer compare": Entry(
+        "textmill.cli.tokenizer_judge:Compare", "FOLDER... --on INPUT", "tokens per word, coverage, efficiency, speed"
+    ),
+    "tokenizer extend": Entry(
+        "textmill.cli.tokenizer_edit:Extend", "FOLDER INPUT... --tokens N -o DIR", "learn more tokens, keeping old ids"
+    ),
+    "tokenizer add": Entry(
+        "textmill.cli.tokenizer_edit:Add", "FOLDER --words A,B,C -o DIR", "make words tokens of their own"
+    ),
+    "tokenizer prune": Entry(
+        "textmill.cli.tokenizer_edit:Prune", "FOLDER INPUT... --vocab-size N -o DIR", "keep the tokens a text needs"
+    ),
+    "tokenizer merge": Entry("textmill.cli.tokenizer_edit:Merge", "FOLDER OTHER -o DIR", "join two vocabularies"),
     "pretrain gpt": Entry("textmill.cli.pretrain:Gpt", "INPUT... -o DIR", "train a GPT-2 or GPT-1 from text"),
     "pretrain llama": Entry("textmill.cli.pretrain:Llama", "INPUT... -o DIR", "train a Llama-style model from text"),
     "evaluate": Entry("textmill.cli.model:Evaluate", "FOLDER INPUT...", "bits per byte and perplexity on text"),

@@ -13,8 +13,10 @@ from textmill.cli.options import Folder
 class Encode:
     """Text to ids: for each line of text, a line of ids. Reads and writes streams.
 
-    Example:
+    Examples:
       textmill tokenizer encode tok my.txt > my.ids
+      textmill tokenizer encode tok my.txt --count
+      textmill tokenizer encode tok my.txt --dropout 0.1 --seed 7
     """
 
     folder: Folder
@@ -23,15 +25,40 @@ class Encode:
     """A text file, or - for stdin."""
     special: bool = False
     """Recognise special tokens in the text instead of taking them for plain text."""
+    template: bool = False
+    """Put the tokenizer's own special tokens around each line, such as [CLS] and [SEP]."""
+    count: bool = False
+    """Print how many ids each line has, in place of the ids."""
+    dropout: float | None = None
+    """Of bpe and wordpiece: pass over merges or matches with this probability, as regularisation; 0.1 is usual."""
+    alpha: float | None = None
+    """Of unigram: draw a segmentation with its probability to this power; 0.1 is usual."""
+    seed: int = 0
+    """Of --dropout and --alpha: the same seed gives the same ids."""
 
     def run(self) -> int:
         from textmill.cli.lines import lines
+        from textmill.errors import ConfigError
         from textmill.tokenizers import Tokenizer
 
+        sampled = self.dropout is not None or self.alpha is not None
+        if sampled and self.template:
+            raise ConfigError("--template does not go with --dropout or --alpha", fix="leave one of them out")
         tokenizer = Tokenizer.load(self.folder)
-        for line in lines(self.input):
-            ids = tokenizer.encode(line, allow_special=self.special)
-            print(*ids)
+        for number, line in enumerate(lines(self.input)):
+            if sampled:
+                ids = tokenizer.encode_sampled(
+                    line,
+                    seed=self.seed + number,
+                    dropout=self.dropout,
+                    alpha=self.alpha,
+                    allow_special=self.special,
+                )
+            elif self.template:
+                ids = tokenizer.batch([line], pad_to=None, allow_special=self.special).ids[0].tolist()
+            else:
+                ids = tokenizer.encode(line, allow_special=self.special)
+            print(len(ids) if self.count else " ".join(map(str, ids)))
         return 0
 
 
@@ -64,50 +91,3 @@ class Decode:
                 ) from None
             print(tokenizer.decode(ids))
         return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Show:
-    """The text, coloured by token, with the ids below it.
-
-    Example:
-      textmill tokenizer show tok "The quick brown fox"
-    """
-
-    folder: Folder
-    """A tokenizer's folder or file."""
-    text: Annotated[str, tyro.conf.Positional]
-    special: bool = False
-    """Recognise special tokens in the text."""
-    json: bool = False
-    """The tokens as one JSON object."""
-
-    def run(self) -> int:
-        from textmill.tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.load(self.folder)
-        ids = tokenizer.encode(self.text, allow_special=self.special)
-        tokens = [tokenizer.id_to_bytes(token) for token in ids]
-        if self.json:
-            shown = [token.decode("utf-8", "backslashreplace") for token in tokens]
-            print(json.dumps({"ids": ids, "tokens": shown}, ensure_ascii=False))
-        else:
-            _print_tokens(ids, tokens)
-        return 0
-
-
-def _print_tokens(ids: list[int], tokens: list[bytes]) -> None:
-    from rich.text import Text
-
-    from textmill.cli.terminal import stdout
-
-    colours = ("on #2f4858", "on #33658a", "on #55713c", "on #7a4f2f", "on #5b3a66")
-    text = Text()
-    for index, token in enumerate(tokens):
-        shown = token.decode("utf-8", "backslashreplace").replace("\n", "⏎\n").replace("\t", "⇥")
-        text.append(shown, style=f"white {colours[index % len(colours)]}")
-    console = stdout()
-    console.print(text)
-    console.print(" ".join(map(str, ids)), style="dim")
-    size = sum(map(len, tokens))
-    console.print(f"{len(ids)} tokens, {size / max(1, len(ids)):.2f} bytes each", style="dim")

@@ -24,7 +24,7 @@ class Cell:
     end: int
     """Byte after its last."""
     kind: CellKind = "text"
-    """part: it holds only a part of a character."""
+    """part: it holds only a part of a character, or is the token of a byte."""
     differs: bool = False
     """Another tokenizer has no token at this place with this end."""
 

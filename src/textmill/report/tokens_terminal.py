@@ -8,10 +8,12 @@ from typing import Protocol
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from textmill.report.judgement import Cell
+from textmill.report.judgement import Cell, Comparison
+from textmill.report.judgement_rows import sections
 from textmill.report.token_text import bytes_in_hex, counts_in_words, visible
 
 COLOURS = ("on #2f4858", "on #33658a", "on #55713c", "on #7a4f2f", "on #5b3a66")
@@ -67,7 +69,7 @@ def legend(cells: Sequence[Cell], console: Console) -> None:
     """What the marks mean, as far as they occur."""
     line = Text()
     for kind, mark, meaning in (
-        ("part", f"x… {_REST}e4", "a part of a character, the bytes of its rest in hexadecimal"),
+        ("part", f"x… {_REST}e4", "bytes of a character, those of its rest in hexadecimal"),
         ("unknown", "⁇x", "unknown to the vocabulary"),
         ("special", "x", "special token"),
     ):
@@ -88,7 +90,8 @@ def _shown(cell: Cell, blank: str) -> str:
     """A token as a line has it, marked also where there are no colours."""
     text = visible(cell.text, blank=blank)
     if cell.kind == "part":
-        return f"{text}…" if cell.text else _REST + bytes_in_hex(cell.data).replace(" ", "")
+        whole = cell.data == cell.text.encode()
+        return f"{text}{'' if whole else '…'}" if cell.text else _REST + bytes_in_hex(cell.data).replace(" ", "")
     if cell.kind == "unknown":
         return f"⁇{text}"
     return text or "∅"
@@ -97,7 +100,7 @@ def _shown(cell: Cell, blank: str) -> str:
 def print_difference(names: tuple[str, str], rows: tuple[Sequence[Cell], Sequence[Cell]], console: Console) -> None:
     """Two tokenizers' tokens of one text one above the other, with a `┃` where only one of them cuts."""
     size = max(map(cell_len, names))
-    labels = [Text(name + " " * (size - cell_len(name) + 2), style="bold") for name in names]
+    labels = [Text.assemble((name, "bold"), " " * (size - cell_len(name) + 2)) for name in names]
     limit = max(20, min(console.width, _WIDEST) - size - 2)
     lines, used = [Text(), Text()], 0
     for column in _columns(rows):
@@ -131,15 +134,17 @@ def _columns(rows: tuple[Sequence[Cell], Sequence[Cell]]) -> list[tuple[Text, Te
         width = max(map(len, cut))
         pair = []
         for own, other, style in zip(cut, reversed(cut), (styles[0][place], styles[1][place]), strict=True):
-            text = Text(own.replace("│", "┃") if not other else own, style=DIFFERENT if own != other else "dim")
-            text.append(" " * (width - len(own)))
+            text = Text()
+            text.append(own if other else own.replace("│", "┃"), style=DIFFERENT if len(own) > len(other) else "dim")
+            # a token that goes on where the other one is cut keeps its colour
+            text.append(" " * (width - len(own)), style="" if own else style)
             pair.append(text.append(visible(character, blank="·"), style=style))
         columns.append((pair[0], pair[1]))
     return columns
 
 
 def _cuts(row: Sequence[Cell]) -> dict[int, str]:
-    """For each character that a token begins at, what stands before it: the cut, and the tokens inside the one before."""
+    """For each character that a token begins at, what stands before it: a cut, and the rest of the one before."""
     cuts: dict[int, str] = {}
     place = 0
     for cell in row:
@@ -177,3 +182,29 @@ def _label(node: AnyNode) -> Text:
     if node.rank is not None:
         text.append(f"  merge {node.rank:,}", style="dim")
     return text
+
+
+def print_facts(facts: Sequence[tuple[str, str]], console: Console) -> None:
+    """A table of two columns."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in facts:
+        table.add_row(label, Text(visible(value)))
+    console.print(table)
+
+
+def print_comparison(data: Comparison, console: Console) -> None:
+    """The table: a column for each tokenizer, the best of a row in green."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for one in data.judgements:
+        table.add_column(Text(visible(one.name)), justify="right", overflow="fold")
+    for section in sections(data.judgements):
+        table.add_row(Text(f"\n{section.title}", style="bold"))
+        for row in section.rows:
+            marked = zip(row.cells, row.best, strict=True)
+            cells = [Text(cell, style="bold green" if best else "") for cell, best in marked]
+            table.add_row(Text(row.label, style="dim"), *cells)
+    console.print(Text(f"on {visible(data.text)}: {data.num_bytes:,} bytes", style="dim"))
+    console.print(table)

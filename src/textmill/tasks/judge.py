@@ -121,16 +121,24 @@ def compare(
 
 
 def sample_lines(documents: Sequence[bytes], num: int = NUM_SAMPLES) -> list[str]:
-    """Lines from all over the text, neither short nor long; if all are long, how they begin."""
+    """Lines from documents all over the text, neither short nor long; long ones are cut after a word."""
     least, most = _SAMPLE_CHARACTERS
-    step = max(1, len(documents) // 500)
-    lines = [line.strip() for document in documents[::step] for line in document.decode("utf-8", "replace").split("\n")]
-    lines = list(dict.fromkeys(line for line in lines if line))
-    fitting = [line for line in lines if least <= len(line) <= most] or [line[:most] for line in lines]
-    places: np.ndarray | list[int] = (
-        np.unique(np.linspace(0, len(fitting) - 1, min(num, len(fitting))).astype(int)) if fitting else []
-    )
-    return [fitting[place] for place in places]
+    found: dict[str, None] = {}
+    places = np.linspace(0, len(documents) - 1, min(4 * num, len(documents))).astype(np.int64).tolist()
+    for place in places:
+        lines = [line.strip() for line in documents[place].decode("utf-8", "replace").split("\n")]
+        longest_first = sorted((line for line in lines if line), key=lambda line: -min(len(line), least))
+        found |= dict.fromkeys(_cut(line, most) for line in longest_first[: 1 if len(documents) >= num else num])
+    lines = list(found)
+    chosen = np.linspace(0, len(lines) - 1, min(num, len(lines))).astype(np.int64).tolist()
+    return [lines[place] for place in chosen]
+
+
+def _cut(line: str, most: int) -> str:
+    if len(line) <= most:
+        return line
+    end = line.rfind(" ", 0, most)
+    return line[: end if end > most // 2 else most]
 
 
 def cells(tokenizer: Tokenizer, text: str, *, allow_special: bool = False) -> tuple[Cell, ...]:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from textmill.errors import DataError, NotSupportedError
 from textmill.tokenizers import Tokenizer
@@ -120,3 +121,16 @@ def _symbols(model: CharacterBpeModel, token: str) -> list[str]:
     if last and symbols:
         symbols[-1] += model.suffix
     return symbols
+
+
+def as_json(root: Node) -> dict[str, Any]:
+    """The tree as plain values: spelling, id, rank and parts of each symbol."""
+    top: dict[str, Any] = {}
+    waiting = [(root, top)]
+    while waiting:
+        node, value = waiting.pop()
+        value |= {"spelling": node.spelling, "id": node.id, "rank": node.rank}
+        if node.parts:
+            value["parts"] = [{} for _ in node.parts]
+            waiting += zip(node.parts, value["parts"], strict=True)
+    return top

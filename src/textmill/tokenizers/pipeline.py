@@ -6,8 +6,7 @@ text -> added tokens cut out -> normalised -> normalised added tokens cut out ->
 import dataclasses
 import functools
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from textmill.errors import FormatError
@@ -199,27 +198,6 @@ def fingerprint(pipeline: Pipeline) -> str:
         return [canonical(item) for item in value] if isinstance(value, list | tuple) else value
 
     return hashlib.sha256(repr(canonical(pipeline)).encode()).hexdigest()
-
-
-class AddedTokenFinder:
-    """Cuts a text at its added tokens: the leftmost first, of those the longest."""
-
-    def __init__(self, tokens: Sequence[AddedToken]) -> None:
-        self._ids = {token.content.encode(): token.id for token in tokens}
-        longest_first = sorted(self._ids, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, longest_first)))
-
-    def cut(self, data: Buffer, start: int, stop: int) -> list[Part]:
-        """The parts of `data[start:stop]` in order."""
-        found = []
-        for match in self._pattern.finditer(data, start, stop) if self._ids else ():
-            if match.start() > start:
-                found.append((start, match.start(), TEXT))
-            start = match.end()
-            found.append((match.start(), start, self._ids[match.group()]))
-        if start < stop:
-            found.append((start, stop, TEXT))
-        return found
 
 
 def utf8(text: str) -> bytes:

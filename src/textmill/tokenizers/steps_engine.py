@@ -7,12 +7,13 @@ import numpy as np
 
 from textmill.ops.memory import padded
 from textmill.ops.split.reference import byte_offsets
+from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.encoders import PieceEncoder
 from textmill.tokenizers.engine import Workspace, check_size
 from textmill.tokenizers.engines import Place, Spans, draw, joined_spans, pattern_draw, pattern_spans, starts_of
 from textmill.tokenizers.models import BpeModel
 from textmill.tokenizers.normalizing import normalize, normalize_aligned
-from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline
+from textmill.tokenizers.pipeline import TEXT, Buffer, Pipeline
 from textmill.tokenizers.splitting import Pieces, split
 from textmill.tokenizers.steps import Form
 
@@ -27,15 +28,13 @@ class StepsEngine(threading.local):
         normalized = [token for token in pipeline.added if token.normalized]
         contents = [normalize(token.content, pipeline.normalizers) for token in normalized]
         moved = [dataclasses.replace(token, content=text) for token, text in zip(normalized, contents, strict=True)]
-        plain = [token for token in moved if not token.special]
-        # the second one where special tokens are allowed
-        self._finders = AddedTokenFinder(plain), AddedTokenFinder(moved)
+        self._finder = AddedTokenFinder(moved)
 
     def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
         check_size(data)
         normal = self._normalized(data)
         blocks = []
-        for start, stop, id in self._finders[place.allow_special].cut(normal, 0, len(normal)):
+        for start, stop, id in self._finder.cut(normal, 0, len(normal), allow_special=place.allow_special):
             if id == TEXT:
                 part = Place(place.first and start == 0, place.allow_special, place.noise)
                 blocks += self._encode_part(normal[start:stop], part)
@@ -47,7 +46,7 @@ class StepsEngine(threading.local):
         check_size(data)
         normal = self._normalized(data)
         rows = []
-        for start, stop, id in self._finders[place.allow_special].cut(normal, 0, len(normal)):
+        for start, stop, id in self._finder.cut(normal, 0, len(normal), allow_special=place.allow_special):
             if id == TEXT:
                 ids, starts, ends = self._encode_part_with_spans(normal[start:stop], place.first and start == 0)
                 rows.append((ids, starts + start, ends + start))

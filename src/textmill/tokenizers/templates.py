@@ -13,6 +13,8 @@ from textmill.errors import ConfigError, DataError
 from textmill.tokenizers.steps import Finish, Padding, Template, Truncation
 
 NO_TEXT = -1
+# Unicode's white space, and the character that stands for a blank in the byte-level alphabet
+_BLANKS = "Ġ\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -257,3 +259,30 @@ def _filled_up(row: Row, length: int, rule: Padding) -> Row:
         own, fill = getattr(row, column), np.full(missing, values[column], dtype=np.int32)
         columns[column] = np.concatenate([fill, own] if rule.direction == "left" else [own, fill])
     return Row(**columns, overflow=overflow)
+
+
+# spans
+
+
+def trimmed(
+    strings: Sequence[str], spans: Sequence[tuple[int, int]], *, add_prefix_space: bool
+) -> list[tuple[int, int]]:
+    """The spans without the blanks at both ends of their tokens, as `ByteLevelOffsets` and RoBERTa's template ask for.
+
+    Args:
+        strings: the spelling of each token, in the byte-level alphabet.
+        add_prefix_space: a single blank that the first token begins with was put there, and is no part of the text.
+
+    >>> trimmed(["Ġa", "Ġb"], [(0, 1), (1, 3)], add_prefix_space=True)
+    [(0, 1), (2, 3)]
+    """
+    found = []
+    for i, (string, (start, end)) in enumerate(zip(strings, spans, strict=True)):
+        left = len(string) - len(string.lstrip(_BLANKS))
+        right = len(string) - len(string.rstrip(_BLANKS))
+        if left == 1 and add_prefix_space and (i == 0 or start == 0):
+            left = 0
+        start = min(start + left, end)
+        # as in `tokenizers`, a span too near to the text's beginning keeps what it has
+        found.append((start, max(end - right, start) if end >= right else end))
+    return found

@@ -12,10 +12,11 @@ import numpy as np
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
 from textmill.tokenizers import files, spans
+from textmill.tokenizers.added import finders_of
 from textmill.tokenizers.batching import PadTo, TokenBatch, batch_rows, padding_of, token_batch
 from textmill.tokenizers.decoding import Decoder, Stream
 from textmill.tokenizers.engines import Noise, PatternEngine, Place, Spans, decoder_of, engine_of, joined_spans
-from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Buffer, Pipeline, fingerprint, utf8
+from textmill.tokenizers.pipeline import TEXT, Buffer, Pipeline, fingerprint, utf8
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.steps import Truncation
 from textmill.tokenizers.stream_encoding import check_streamable, cut_stream
@@ -35,10 +36,8 @@ class Tokenizer:
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
         self._engine = engine_of(pipeline)
-        raw = [token for token in pipeline.added if not token.normalized]
-        plain = [token for token in raw if not token.special]
-        # [allow_special]: the tokens looked for before normalisation; None if there are none
-        self._finders = [AddedTokenFinder(tokens) if tokens else None for tokens in (plain, raw)]
+        # [allow_special]: what looks for tokens before normalisation; None if there are none to be found
+        self._finders = finders_of([token for token in pipeline.added if not token.normalized])
 
     def __reduce__(self) -> tuple[type["Tokenizer"], tuple[Pipeline]]:
         return type(self), (self.pipeline,)
@@ -359,7 +358,7 @@ class Tokenizer:
         if finder is None:
             return _joined(self._engine.encode(data, Place(True, allow_special, noise)))
         blocks = []
-        for start, stop, id in finder.cut(data, 0, len(data)):
+        for start, stop, id in finder.cut(data, 0, len(data), allow_special=allow_special):
             if id == TEXT:
                 blocks += self._engine.encode(data[start:stop], Place(start == 0, allow_special, noise))
             else:
@@ -371,7 +370,7 @@ class Tokenizer:
         if finder is None:
             return self._engine.encode_with_spans(data, Place(True, allow_special))
         rows = []
-        for start, stop, id in finder.cut(data, 0, len(data)):
+        for start, stop, id in finder.cut(data, 0, len(data), allow_special=allow_special):
             if id == TEXT:
                 ids, starts, ends = self._engine.encode_with_spans(data[start:stop], Place(start == 0, allow_special))
                 rows.append((ids, starts + start, ends + start))

@@ -264,7 +264,8 @@ def _unigram(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None
         threads=threads,
         progress=progress,
         piece_rules=PieceRules(split_digits=spec.digits == "single"),
-        allow_fewer=spec.allow_fewer,
+        # the size in the error is that of the whole vocabulary
+        allow_fewer=True,
     )
     kinds = special_kinds(spec)
     known: list[tuple[str, float]] = [*((token, 0.0) for token in reserved), *pieces]

@@ -22,10 +22,8 @@ _GROWTH = 4
 class _Tables(NamedTuple):
     """What `cpu.build` writes, and the length of each string."""
 
-    firsts: np.ndarray
+    nodes: np.ndarray
     labels: np.ndarray
-    links: np.ndarray
-    found: np.ndarray
     roots: np.ndarray
     endings: np.ndarray
     lengths: np.ndarray
@@ -49,9 +47,8 @@ class StringFinder:
             raise ConfigError(
                 f"the strings to look for must have less than 2 GiB in all, got {total} bytes", fix="look for fewer"
             )
-        numbers: dict[bytes, int] = {}
-        for i, string in enumerate(strings):
-            numbers.setdefault(string, i)
+        # from the last to the first, which stays
+        numbers = dict(zip(reversed(strings), range(len(strings) - 1, -1, -1), strict=True))
         numbers.pop(b"", None)
         self._numbers = numbers
         self._few = len(numbers) <= FEW_STRINGS and total <= FEW_BYTES
@@ -102,17 +99,17 @@ class StringFinder:
     def _tables(self) -> _Tables:
         from textmill.ops.find import cpu
 
-        backwards = sorted([(string[::-1], number) for string, number in self._numbers.items()])
-        text = np.frombuffer(b"".join([string for string, _ in backwards]), dtype=np.uint8)
-        numbers = np.array([number for _, number in backwards], dtype=np.int32)
+        backwards = {string[::-1]: number for string, number in self._numbers.items()}
+        strings = sorted(backwards)
+        text = np.frombuffer(b"".join(strings), dtype=np.uint8)
+        numbers = np.fromiter(map(backwards.__getitem__, strings), dtype=np.int32, count=len(strings))
         offsets = np.zeros(len(numbers) + 1, dtype=np.int64)
         np.cumsum(self._lengths[numbers], out=offsets[1:])
         most = len(text) + 1
-        firsts, labels = np.empty(most + 1, dtype=np.int32), np.empty(most + cpu.LABEL_PADDING, dtype=np.uint8)
-        links, found = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.int32)
-        roots, endings = np.empty(cpu.NUM_BYTES, dtype=np.int32), np.zeros(cpu.NUM_PAIRS, dtype=np.uint8)
-        cpu.build(text, offsets, numbers, firsts, labels, links, found, roots, endings)
-        return _Tables(firsts, labels, links, found, roots, endings, self._lengths)
+        nodes, labels = np.empty((most, cpu.NODE_WORDS), np.int32), np.empty(most + cpu.LABEL_PADDING, np.uint8)
+        roots, endings = np.empty(cpu.NUM_BYTES, np.int32), np.zeros(cpu.NUM_PAIRS, np.uint8)
+        cpu.build(text, offsets, numbers, nodes, labels, roots, endings)
+        return _Tables(nodes, labels, roots, endings, self._lengths)
 
 
 def _longer(array: np.ndarray, count: int) -> np.ndarray:

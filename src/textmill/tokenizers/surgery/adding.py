@@ -48,8 +48,9 @@ def add_words(tokenizer: Tokenizer, words: Sequence[str]) -> Edit:
         pipeline = _with_words(pipeline, list(dict.fromkeys(whole.values())))
         trial = Tokenizer(pipeline)
         missing = [word for word in missing if not _is_one_token(trial, word)]
-    first = len(pipeline.strings)
-    added = [AddedToken(content=word, id=first + place, special=False) for place, word in enumerate(missing)]
+    unnamed = [word for word in missing if word not in pipeline.ids]
+    ids = pipeline.ids | {word: len(pipeline.strings) + place for place, word in enumerate(unnamed)}
+    added = [AddedToken(content=word, id=ids[word], special=False) for word in missing]
     return grown(tokenizer, with_added(pipeline, added))
 
 
@@ -62,7 +63,7 @@ def _is_one_token(tokenizer: Tokenizer, word: str) -> bool:
 def _piece(pipeline: Pipeline, word: str) -> str | None:
     """The normalised word if the splitter keeps it whole, else None."""
     normal = normalize(word, pipeline.normalizers)
-    if not word or not normal.strip(" ▁") and word.strip():
+    if not word or (word.strip() and not normal.strip(" ▁")):
         raise ConfigError(f"a word to add needs a character that normalisation keeps, got {word!r}", fix="leave it out")
     characters = not isinstance(pipeline.model, BpeModel)
     pieces = list(split(normal, pipeline.splits, byte_characters=characters))
@@ -97,9 +98,10 @@ def _with_merges(pipeline: Pipeline, model: BpeModel | CharacterBpeModel, pieces
 
     for piece in pieces:
         word: Any = piece.encode("utf-8", "surrogateescape") if isinstance(model, BpeModel) else piece + suffix
-        if word in contents:
+        characters = joiner.characters(word)
+        if contents & {word, *characters}:
             continue
-        for character in joiner.characters(word):
+        for character in characters:
             know(character)
         while len(ids := joiner.join(joiner.first(word))[0]) > 1:
             left, right = joiner.names[ids[0]], joiner.names[ids[1]]

@@ -4,6 +4,7 @@ So the merges that are there need not be replayed, and every rule of the encoder
 the longest match of WordPiece. Of pairs with the same count the one of lower ids is merged first, as in training.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,12 @@ def continued(
     """
     model = pipeline.model
     assert isinstance(model, BpeModel | CharacterBpeModel | WordPieceModel)
-    names = sorted(model.tokens, key=model.tokens.__getitem__)
+    tokens: Mapping[Any, int] = model.tokens
+    names = sorted(tokens, key=tokens.__getitem__)
     symbol_of = np.full(len(pipeline.strings) + 256, _CUT, dtype=np.int32)
     for symbol, name in enumerate(names):
         if _may_join(model, name):
-            symbol_of[model.tokens[name]] = symbol
+            symbol_of[tokens[name]] = symbol
     stream = _stream(pipeline, counts, symbol_of)
     lengths = np.array([_length(model, name) for name in names], dtype=np.int64)
     merged = np.flatnonzero(lengths > 1)

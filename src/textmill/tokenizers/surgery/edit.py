@@ -70,21 +70,25 @@ def appended(
         return dataclasses.replace(pipeline, model=_with_pieces(pipeline, model, names, scores, kinds or {}))
     tokens: dict[Any, int] = {**model.tokens, **new}
     if isinstance(model, BpeModel | CharacterBpeModel) and model.merges is not None:
-        rows: list[Any] = [*model.merges, *merges]
-        return dataclasses.replace(pipeline, model=dataclasses.replace(model, tokens=tokens, merges=rows))
+        return with_model(pipeline, tokens=tokens, merges=[*model.merges, *merges])
     if isinstance(model, CharacterBpeModel):
         filled, more_kinds = _filled(pipeline, len(model.tokens), first)
         tokens = {**model.tokens, **filled, **new}
         lowest = min((model.scores.get(name, 0.0) for name in model.tokens), default=0.0)
         own = scores or [lowest - 1.0 - place for place in range(len(names))]
-        changed = dataclasses.replace(
-            model,
+        return with_model(
+            pipeline,
             tokens=tokens,
             scores={**model.scores, **dict.fromkeys(filled, 0.0), **dict(zip(names, own, strict=True))},
             kinds={**model.kinds, **more_kinds, **(kinds or {})},
         )
-        return dataclasses.replace(pipeline, model=changed)
-    return dataclasses.replace(pipeline, model=dataclasses.replace(model, tokens=tokens))
+    return with_model(pipeline, tokens=tokens)
+
+
+def with_model(pipeline: Pipeline, **fields: Any) -> Pipeline:
+    """The pipeline with other fields in its model."""
+    model: Any = pipeline.model
+    return dataclasses.replace(pipeline, model=dataclasses.replace(model, **fields))
 
 
 def _with_pieces(

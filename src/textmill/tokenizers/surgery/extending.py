@@ -9,16 +9,18 @@ BPE alone has the property that new ids taken apart by `Edit.new_pieces` are the
 """
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator
 
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import PieceCounts
 from textmill.ops.bpe.alphabet import Alphabet, kept_characters
 from textmill.ops.bpe.trainer import Progress, Rules
+from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.counting import count_pieces
 from textmill.tokenizers.fronts import counting_front
 from textmill.tokenizers.models import BpeModel, CharacterBpeModel, UnigramModel, WordPieceModel, WordsModel
-from textmill.tokenizers.pipeline import TEXT, AddedTokenFinder, Pipeline, utf8
+from textmill.tokenizers.pipeline import TEXT, Pipeline, utf8
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.steps import ByteLevel, ByteLevelCharacters, Prepend, Replace, SentencePiece
 from textmill.tokenizers.surgery.continuing import continued
@@ -96,10 +98,12 @@ def extend(
 
 def _without_added(pipeline: Pipeline, texts: Iterable[str | bytes]) -> Iterator[bytes]:
     """The texts, cut where an added token stands that is always found: no token is learned across it."""
-    finder = AddedTokenFinder([token for token in pipeline.added if not token.special])
+    finder = AddedTokenFinder([token for token in pipeline.added if not token.normalized])
     for text in texts:
         data = utf8(text) if isinstance(text, str) else text
-        yield from (data[start:stop] for start, stop, id in finder.cut(data, 0, len(data)) if id == TEXT)
+        yield from (
+            data[start:stop] for start, stop, id in finder.cut(data, 0, len(data), allow_special=False) if id == TEXT
+        )
 
 
 def _counting_pipeline(pipeline: Pipeline) -> Pipeline:
@@ -214,9 +218,7 @@ def _more_pieces(
 
 
 def _most_useful(pipeline: Pipeline, new: list[tuple[str, float]], num_tokens: int) -> list[tuple[str, float]]:
-    """Characters without a token, then the pieces that save most tokens: probability times tokens replaced, less one."""
-    import math
-
+    """Characters without a token, then the pieces that save most tokens: probability x (tokens replaced - 1)."""
     segments, unknown = Segmenter(pipeline), getattr(pipeline.model, "unknown", None)
 
     def rank(entry: tuple[str, float]) -> tuple[bool, float, str]:

@@ -17,7 +17,7 @@ import numpy as np
 from textmill.errors import ConfigError
 from textmill.tokenizers.models import BpeModel, CharacterBpeModel, Kind, Model, UnigramModel
 from textmill.tokenizers.pipeline import AddedToken, Pipeline
-from textmill.tokenizers.surgery.edit import GONE, Edit, appended, grown, with_added
+from textmill.tokenizers.surgery.edit import GONE, Edit, appended, grown, with_added, with_model
 from textmill.tokenizers.surgery.scores import fitted, offset_between
 from textmill.tokenizers.surgery.segments import Joiner
 from textmill.tokenizers.tokenizer import Tokenizer
@@ -77,17 +77,24 @@ def _with_tokens(one: Pipeline, two: Pipeline) -> Pipeline:
     model, other = one.model, two.model
     if isinstance(model, UnigramModel):
         assert isinstance(other, UnigramModel)
-        new = [(id, entry) for id, entry in enumerate(other.pieces) if entry[0] not in one.ids]
-        kinds = {piece: other.kinds[id] for id, (piece, _) in new if id in other.kinds}
-        shared = [entry for id, entry in enumerate(other.pieces) if other.kinds.get(id, "normal") == "normal"]
-        fit = fitted(one, [entry for _, entry in new], offset_between(model, shared))
-        names = [piece for _, (piece, _) in new]
-        scores = [0.0 if name in kinds else score for name, score in zip(names, fit, strict=True)]
-        return appended(one, names, scores=scores, kinds=kinds)
+        # of a piece that stands twice the first one counts
+        scores = dict(reversed(other.pieces))
+        kinds = {piece: other.kinds[id] for id, (piece, _) in enumerate(other.pieces) if id in other.kinds}
+        new = [(piece, scores[piece]) for piece in dict.fromkeys(piece for piece, _ in other.pieces)]
+        new = [entry for entry in new if entry[0] not in one.ids]
+        normal = [(piece, score) for piece, score in scores.items() if kinds.get(piece, "normal") == "normal"]
+        fit = fitted(one, new, offset_between(model, normal))
+        return appended(
+            one,
+            [piece for piece, _ in new],
+            scores=[0.0 if piece in kinds else score for (piece, _), score in zip(new, fit, strict=True)],
+            kinds=kinds,
+        )
     assert not isinstance(other, UnigramModel)
     contents = {token.content.encode() if isinstance(model, BpeModel) else token.content for token in one.added}
-    by_id = sorted(other.tokens, key=other.tokens.__getitem__)
-    new_names: list[Any] = [name for name in by_id if name not in model.tokens and name not in contents]
+    tokens: Mapping[Any, int] = other.tokens
+    by_id = sorted(tokens, key=tokens.__getitem__)
+    new_names = [name for name in by_id if name not in model.tokens and name not in contents]
     if isinstance(model, BpeModel | CharacterBpeModel) and isinstance(other, BpeModel | CharacterBpeModel):
         return _with_merges(one, other, new_names)
     return appended(one, new_names)
@@ -120,7 +127,7 @@ def _with_merges(one: Pipeline, other: BpeModel | CharacterBpeModel, names: list
             left, right = joiner.names[ids[0]], joiner.names[ids[1]]
             more.append((left, right))
             joiner.add_merge(left, right)
-    return dataclasses.replace(union, model=dataclasses.replace(union.model, merges=[*model.merges, *more]))
+    return with_model(union, merges=[*model.merges, *more])
 
 
 def _with_added_tokens(larger: Pipeline, two: Pipeline) -> Pipeline:

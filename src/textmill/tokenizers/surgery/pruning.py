@@ -3,9 +3,9 @@
 What is always kept: special and added tokens, the unknown token, byte tokens, and the alphabet, so that no text becomes
 impossible to encode. BPE also keeps the tokens of which a kept token is made, so that its merges still lead to it.
 
-Where the old tokenizer encodes a text with kept tokens alone, the new one gives the same tokens: what is gone takes part
-in no merge that leads to them, is none of their longest matches, and had no better score. (A WordPiece word that was
-unknown may find tokens, where a longer match led nowhere.)
+Where the old tokenizer encodes a text with kept tokens alone, the new one gives the same tokens: what is gone takes
+part in no merge that leads to them, is no longer match, and had no better score. (A WordPiece word that was unknown may
+find tokens, where a longer match led nowhere.)
 """
 
 import dataclasses

@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.folder == CLI_PAGE.parent:
             print(table.write_summary(chosen.results))
             entries = table.latest(chosen.results)
-            for method in sorted((chosen.folder / "methods").glob("*.md")):
-                table.fill(method, entries)
+            for page in sorted([*chosen.folder.glob("methods/*.md"), *chosen.folder.glob("tokenizers/*.md")]):
+                table.fill(page, entries)
     return 0
 
 

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from benchmarks import table
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 METHODS = sorted(path for path in (DOCS / "methods").glob("*.md") if path.name != "README.md")
+GUIDES = sorted((DOCS / "tokenizers").glob("*.md"))
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 # a page that the first benchmark brings
 NOT_YET = None if RESULTS.exists() else table.PAGE
@@ -80,11 +82,11 @@ def test_every_method_page_has_its_parts(page: Path) -> None:
     assert re.search(r"`textmill(\.\w+)+`", equations), "an equation stands beside the function that computes it"
 
 
-@by_name
+@pytest.mark.parametrize("page", [*METHODS, *GUIDES], ids=lambda page: f"{page.parent.name}/{page.stem}")
 def test_worked_examples_run(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     blocks = list(re.finditer(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    assert blocks, "a page has an example"
+    assert blocks or page in GUIDES, "a page has an example"
     failures: list[str] = []
     names: dict[str, Any] = {}
     runner = doctest.DocTestRunner(verbose=False)
@@ -97,13 +99,28 @@ def test_worked_examples_run(page: Path) -> None:
     assert not failures, "\n".join(failures)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_and_their_options_exist(page: Path) -> None:
+    """Each line of a shell block that runs textmill, against the list of commands and their own help."""
+    sections = build.sections(build.CLI_PAGE.read_text(encoding="utf-8"))
+    helps = {title.removeprefix("textmill "): body for title, body in sections.items()}
+    for block in re.findall(r"^```sh\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            words = shlex.split(line, comments=True)
+            if words[:1] == ["textmill"]:
+                command = next((" ".join(words[1:n]) for n in (3, 2) if " ".join(words[1:n]) in helps), None)
+                assert command, f"{page.name}: there is no command {line!r}"
+                for option in (word.partition("=")[0] for word in words if word.startswith("--")):
+                    assert option in helps[command], f"{page.name}: textmill {command} has no {option}"
+
+
 def test_the_list_of_methods_is_whole() -> None:
     listed = re.findall(r"\]\((\w+\.md)\)", (DOCS / "methods" / "README.md").read_text(encoding="utf-8"))
     assert sorted(listed) == [page.name for page in METHODS]
 
 
 def test_places_for_figures_name_a_benchmark() -> None:
-    names = [name for page in METHODS for name in re.findall(r"<!-- figure: ([\w-]+) -->", page.read_text("utf-8"))]
+    names = [name for page in PAGES for name in re.findall(r"<!-- figure: ([\w-]+) -->", page.read_text("utf-8"))]
     assert names
     assert set(names) <= set(NAMES)
 

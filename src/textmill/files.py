@@ -7,6 +7,7 @@ flushed to the disk, then renamed. A reader sees the old content or the new, nev
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -169,8 +170,10 @@ def read_json(path: str | os.PathLike[str], *, most_bytes: int = 1 << 30) -> Any
     # those who use the value go down into it by recursion
     level = [value]
     for _ in range(_DEEPEST):
+        if not {dict, list} & set(map(type, level)):
+            return value
         parts = [part.values() if isinstance(part, dict) else part for part in level if isinstance(part, dict | list)]
-        level = [item for part in parts for item in part]
+        level = list(itertools.chain.from_iterable(parts))
     if level:
         raise _too_deep(path)
     return value

@@ -185,3 +185,24 @@ def test_n_best_begins_with_the_best(trained):
     assert found[0][1] == ours.encode("the miller")
     assert [score for score, _ in found] == sorted((score for score, _ in found), reverse=True)
     assert len({tuple(ids) for _, ids in found}) == 5
+
+
+@pytest.mark.parametrize("settings", [{}, {"end_of_word": "</w>"}])
+def test_training_goes_on_where_it_stopped(settings):
+    sizes = (300, 340) if not settings else (90, 120)
+    first = Tokenizer.train(TEXT, vocab_size=sizes[0], **settings)
+    resumed = Tokenizer.train(TEXT, vocab_size=sizes[1], start=first, **settings)
+    assert resumed.fingerprint() == Tokenizer.train(TEXT, vocab_size=sizes[1], **settings).fingerprint()
+
+
+def test_training_cannot_go_on_from_another_kind(trained):
+    with pytest.raises(ConfigError, match="training of unigram can't go on from this tokenizer"):
+        Tokenizer.train(TEXT, algorithm="unigram", vocab_size=100, start=trained["bpe"])
+    with pytest.raises(ConfigError, match="training of bpe can't go on from this tokenizer"):
+        Tokenizer.train(TEXT, vocab_size=300, start=trained["wordpiece"])
+
+
+@pytest.mark.parametrize("algorithm", ["wordpiece", "unigram"])
+def test_a_vocabulary_smaller_than_the_alphabet(algorithm):
+    with pytest.raises(ConfigError, match=r"characters.*Fix: use .*[0-9]"):
+        Tokenizer.train(TEXT, algorithm=algorithm, vocab_size=20)

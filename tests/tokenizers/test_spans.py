@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from textmill.tokenizers.spans import in_characters, trimmed
+from textmill.tokenizers.spans import in_characters
 
 
 @pytest.mark.parametrize(
@@ -18,12 +18,3 @@ from textmill.tokenizers.spans import in_characters, trimmed
 def test_characters_of_byte_spans(text, cuts, expected):
     starts, ends = np.array(cuts[:-1], dtype=np.int64), np.array(cuts[1:], dtype=np.int64)
     assert in_characters(text.encode(), starts, ends) == expected
-
-
-def test_blanks_are_trimmed():
-    data = "  é a  \t ".encode()
-    starts, ends = np.array([0, 4, 6, 8]), np.array([4, 6, 8, 10])
-    ids = np.arange(4)
-    assert trimmed(data, ids, starts, ends, {}) == [(2, 3), (4, 5), (7, 7), (7, 8)]
-    # an added token loses the tab too
-    assert trimmed(data, ids, starts, ends, {3: "\t "})[-1] == (9, 9)

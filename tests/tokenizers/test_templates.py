@@ -1,5 +1,6 @@
 """Oracle: the `Encoding` of `tokenizers`, with all it carries."""
 
+import json
 import random
 
 import pytest
@@ -8,8 +9,10 @@ from tests.tokenizers import peers
 from tokenizers import models, pre_tokenizers, processors
 
 from textmill.errors import ConfigError, DataError
+from textmill.tokenizers import Tokenizer
 from textmill.tokenizers.steps import ByteLevelOffsets, Padding, Slot, Template, Truncation
 from textmill.tokenizers.templates import finished, num_special, padded_rows, text_row, trimmed
+from textmill.tokenizers.tokenizer_json import from_schema
 from textmill.tokenizers.tokenizer_json.processors import bert, roberta
 
 VOCABULARY = {chr(97 + id): id for id in range(20)} | {"[CLS]": 30, "[SEP]": 31, "[PAD]": 32}
@@ -155,3 +158,39 @@ def test_trimmed_spans(kind, add_prefix_space):
         expected = theirs.encode(text).offsets
         theirs.post_processor = None
         assert trimmed(plain.tokens, plain.offsets, add_prefix_space=add_prefix_space) == expected, ascii(text)
+
+
+@pytest.mark.parametrize("add_prefix_space", [True, False])
+@pytest.mark.parametrize("splitter_adds", [True, False])
+def test_a_tokenizer_trims_spans(add_prefix_space, splitter_adds):
+    theirs = peers.trained("roberta")
+    theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=splitter_adds)
+    theirs.post_processor = processors.RobertaProcessing(
+        ("</s>", 1), ("<s>", 0), trim_offsets=True, add_prefix_space=add_prefix_space
+    )
+    theirs.add_tokens([" x "])
+    ours = Tokenizer(from_schema(json.loads(theirs.to_str())))
+    generator = random.Random(4)
+    parts = [
+        " ",
+        "  ",
+        "\n",
+        "a",
+        "the",
+        "Σ",
+        "中",
+        " x ",
+        "\u3000",
+        "!",
+        "e\u0301",
+        "😀",
+        "\x00",
+        "Ġ",
+        " the",
+        "\u0100",
+    ]
+    for _ in range(300):
+        text = "".join(generator.choices(parts, k=generator.randrange(7)))
+        expected = theirs.encode(text, add_special_tokens=False)
+        ids, spans = ours.encode_with_spans(text)
+        assert (ids, spans) == (expected.ids, expected.offsets), ascii(text)

@@ -1,6 +1,5 @@
 """`textmill tokenizer ...`"""
 
-import json
 from dataclasses import dataclass
 from typing import Annotated
 

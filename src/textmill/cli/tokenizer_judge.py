@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _PLAIN_NAMES = ("tokenizer", "vocab", "tekken", "spiece", "sentencepiece", "encoder")
 """File names that say nothing of whose tokenizer it is; then the folder's name does."""
+_LONGEST_SHOWN = 24
 
 Folders = Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER...")]
 
@@ -156,9 +157,7 @@ class Compare(Reading, Saying):
         tokenizers = {name: Tokenizer.load(folder) for name, folder in zip(names, self.folders, strict=True)}
         documents = self._documents()
         with progress_of("judging", quiet=self.quiet or self.json) as move:
-            result = compare(
-                tokenizers, documents, text=", ".join(self.on), alpha=self.alpha, progress=move
-            )
+            result = compare(tokenizers, documents, text=", ".join(self.on), alpha=self.alpha, progress=move)
         judged = [dataclasses.asdict(one) for one in result.judgements]
         measured = {"text": result.text, "bytes": result.num_bytes, "tokenizers": judged}
         if self.output is not None:
@@ -258,7 +257,11 @@ def _facts(described: Any) -> list[tuple[str, str]]:
         ("decodes", ", ".join(described.decoders)),
         ("mean length", f"{described.mean_bytes:.2f} bytes"),
         ("by script", ", ".join(f"{name} {count / total:.1%}" for name, count in groups[:8])),
-        ("longest", ", ".join(map(repr, described.longest))),
+        ("longest", ", ".join(repr(_shortened(token)) for token in described.longest)),
         ("unreachable", unreachable),
     ]
     return [(label, value) for label, value in facts if value]
+
+
+def _shortened(token: str) -> str:
+    return token if len(token) <= _LONGEST_SHOWN else f"{token[: _LONGEST_SHOWN - 1]}…"

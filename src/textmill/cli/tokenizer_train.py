@@ -81,6 +81,8 @@ class Train(Splitting):
     """How many tokens, special tokens and the alphabet included."""
     counts: Counts = ()
     """Files of 'textmill tokenizer count', in place of text; their counts are added up."""
+    start: Path | None = None
+    """Of bpe: a tokenizer's folder or file whose merges come first; training goes on from there."""
     special_tokens: tuple[str, ...] | None = None
     """Tokens that no text encodes to by itself. None: what suits the algorithm; of bpe, one that ends a document."""
     min_frequency: int = 0
@@ -113,14 +115,15 @@ class Train(Splitting):
         from textmill.tokenizers.training import train, train_on_counts
 
         spec = self._spec()
+        start = None if self.start is None else Tokenizer.load(self.start).pipeline
         claim_output(self.output, marker="tokenizer.json", force=self.force)
         if self.counts:
             counts = read_counted(self.counts, counting_front(spec))
             read = f"{len(counts):,} pieces of {len(self.counts)} files of counts"
-            pipeline = train_on_counts(counts, spec, threads=self.threads)
+            pipeline = train_on_counts(counts, spec, threads=self.threads, start=start)
         else:
             with self.texts(self.inputs) as (documents, report):
-                pipeline = train(documents, spec, threads=self.threads)
+                pipeline = train(documents, spec, threads=self.threads, start=start)
             read = report.summary()
         tokenizer = Tokenizer(pipeline)
         tokenizer.save(self.output)

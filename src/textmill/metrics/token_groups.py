@@ -98,12 +98,12 @@ def runs_by_group(groups: UInt8[np.ndarray, "C"]) -> Int[np.ndarray, "G"]:
 
 
 def vocabulary_groups(vocabulary: list[bytes]) -> dict[str, int]:
-    """How many tokens of a vocabulary belong to each group, by their first character that isn't a blank.
+    """How many tokens of a vocabulary belong to each group, by most of their characters, blanks apart.
 
     "parts of characters" are tokens whose bytes are no characters.
 
-    >>> vocabulary_groups([b" the", b"12", b"\\xe4\\xb8"])
-    {'Latin': 1, 'digits': 1, 'parts of characters': 1}
+    >>> vocabulary_groups([b" the", b".com", b"12", b"\\xe4\\xb8"])
+    {'Latin': 2, 'digits': 1, 'parts of characters': 1}
     """
     found = dict.fromkeys((*GROUPS, "parts of characters"), 0)
     for token in vocabulary:
@@ -112,6 +112,7 @@ def vocabulary_groups(vocabulary: list[bytes]) -> dict[str, int]:
         except UnicodeDecodeError:
             found["parts of characters"] += 1
             continue
-        groups = character_groups(text.lstrip() or text)
-        found[GROUPS[groups[0]] if len(groups) else "other"] += 1
+        counts = np.bincount(character_groups(text), minlength=len(GROUPS))
+        counts[BLANKS] = counts[BLANKS] > 0 and counts.sum() == counts[BLANKS]
+        found[GROUPS[counts.argmax()] if counts.any() else "other"] += 1
     return {name: count for name, count in found.items() if count}

@@ -43,7 +43,7 @@ class Tally:
     counts: Int[np.ndarray, "V"]
     """Occurrences of each id."""
     tokens: Int[np.ndarray, "G"]
-    """Tokens by the group of their first character that is not a blank."""
+    """Tokens by the group of most of their characters, blanks apart."""
     bytes: Int[np.ndarray, "G"]
     """Bytes in those tokens."""
     characters: Int[np.ndarray, "G"]
@@ -127,11 +127,19 @@ def tally(
 def _groups_of_tokens(
     groups: UInt8[np.ndarray, "C"], first: Int[np.ndarray, "N"], last: Int[np.ndarray, "N"]
 ) -> UInt8[np.ndarray, "N"]:
-    """The group of the first character of each token that isn't a blank; of blanks alone, blanks."""
-    # entry c is the first character from c on that isn't a blank
-    visible = np.where(groups == BLANKS, len(groups), np.arange(len(groups)))
-    visible = np.minimum.accumulate(visible[::-1])[::-1][first]
-    return np.where(visible <= last, groups[np.minimum(visible, len(groups) - 1)], BLANKS)
+    """The group that most characters of each token belong to, blanks apart; of blanks alone, blanks.
+
+    Of groups with equally many characters the first one in `GROUPS`: letters, digits, punctuation.
+    """
+    most = np.zeros(len(first), np.int64)
+    found = np.full(len(first), BLANKS, np.uint8)
+    for group in np.unique(groups[groups != BLANKS]):
+        # entry c is the number of characters of the group before character c
+        before = np.concatenate([[0], np.cumsum(groups == group)])
+        count = before[last + 1] - before[first]
+        found = np.where(count > most, group, found)
+        most = np.maximum(most, count)
+    return found
 
 
 def _parts(begins: np.ndarray, starts: Int[np.ndarray, "N"], ends: Int[np.ndarray, "N"]) -> np.ndarray:

@@ -11,6 +11,10 @@ MOST_UNKNOWN = 0.01
 """With a larger share of unknown tokens, few tokens are no merit: text was lost."""
 
 
+UNKNOWN_MARK = "⁇"
+"""Beside a figure of a script whose tokens are mostly unknown."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One figure of every tokenizer."""
@@ -158,7 +162,7 @@ def _of_groups(
         # a group that is mostly unknown has few tokens because it is lost, which is no merit
         known = [None if group is None or group.unknown_rate > 0.5 else value(group) for group in groups]
         shown = tuple(
-            "–" if group is None else f"{value(group):.2f}" + (" unknown" if group.unknown_rate > 0.5 else "")
+            "–" if group is None else f"{value(group):.2f}" + (f" {UNKNOWN_MARK}" if group.unknown_rate > 0.5 else "")
             for group in groups
         )
         rows.append(Row(name, shown, _best(shown, known, better)))

@@ -13,7 +13,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from textmill.report.judgement import Cell, Comparison
-from textmill.report.judgement_rows import sections
+from textmill.report.judgement_rows import UNKNOWN_MARK, sections
 from textmill.report.token_text import bytes_in_hex, counts_in_words, visible
 
 COLOURS = ("on #2f4858", "on #33658a", "on #55713c", "on #7a4f2f", "on #5b3a66")
@@ -191,6 +191,7 @@ def print_facts(facts: Sequence[tuple[str, str]], console: Console) -> None:
     table.add_column(overflow="fold")
     for label, value in facts:
         table.add_row(label, Text(visible(value)))
+    console.width = min(console.width, _WIDEST) if console.is_terminal else _WIDEST
     console.print(table)
 
 
@@ -207,4 +208,9 @@ def print_comparison(data: Comparison, console: Console) -> None:
             cells = [Text(cell, style="bold green" if best else "") for cell, best in marked]
             table.add_row(Text(row.label, style="dim"), *cells)
     console.print(Text(f"on {visible(data.text)}: {data.num_bytes:,} bytes", style="dim"))
-    console.print(table)
+    if not console.is_terminal:
+        # a file or a pipe has room for all columns
+        console.width = 32 + 36 * len(data.judgements)
+    console.print(table, soft_wrap=False)
+    if any(UNKNOWN_MARK in cell for section in sections(data.judgements) for row in section.rows for cell in row.cells):
+        console.print(Text(f"\n{UNKNOWN_MARK} most tokens of this script are the unknown one", style="dim"))

@@ -11,6 +11,7 @@ from textmill.metrics.tokenizer import longest_tokens
 from textmill.tasks.judge import algorithm_of, vocabulary_bytes
 from textmill.tasks.reachable import unreachable_tokens
 from textmill.tokenizers import Tokenizer
+from textmill.tokenizers.steps import Template
 
 NUM_LONGEST = 12
 _NUM_EXAMPLES = 8
@@ -73,6 +74,8 @@ def step_in_words(step: Any) -> str:
     >>> step_in_words(Form(name="NFC")), step_in_words(Replace(pattern=" ", content="▁"))
     ("Form(name='NFC')", "Replace(pattern=' ', content='▁')")
     """
+    if isinstance(step, Template):
+        return f"Template({' '.join(slot.content for slot in step.single)})"
     said = []
     for field in dataclasses.fields(step):
         value = getattr(step, field.name)

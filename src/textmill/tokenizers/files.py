@@ -1,4 +1,7 @@
-"""Tokenizers on disk: which format a path holds, and the folder that the ecosystem opens."""
+"""Tokenizers on disk: which format a path holds, and the folder that the ecosystem opens.
+
+The formats load on first use: who reads one of them does not wait for the others.
+"""
 
 import contextlib
 import dataclasses
@@ -7,16 +10,9 @@ from typing import Any
 
 from textmill.errors import FormatError, NotSupportedError
 from textmill.files import read_json, replacing_folder, write_json
-from textmill.tokenizers.gguf import read_gguf
 from textmill.tokenizers.pipeline import Pipeline
-from textmill.tokenizers.sentencepiece_model import read_model, read_vocab, write_model
-from textmill.tokenizers.tekken import read_tekken, write_tekken
-from textmill.tokenizers.tiktoken_format import read_tiktoken, write_tiktoken
-from textmill.tokenizers.tokenizer_json import from_schema, to_schema
-from textmill.tokenizers.vocab_merges import read_vocab_merges, write_vocab_merges
-from textmill.tokenizers.vocab_txt import read_vocab_txt, write_vocab_txt
 
-__all__ = ["FORMATS", "load", "save", "to_schema"]
+__all__ = ["FORMATS", "load", "save"]
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -36,16 +32,28 @@ def save(pipeline: Pipeline, path: Path) -> None:
         OutputError: the path can't be written.
     """
     if path.name.endswith("tekken.json"):
+        from textmill.tokenizers.tekken import write_tekken
+
         write_tekken(pipeline, path)
     elif path.name.endswith("vocab.json"):
+        from textmill.tokenizers.vocab_merges import write_vocab_merges
+
         write_vocab_merges(pipeline, path, path.with_name(path.name.removesuffix("vocab.json") + "merges.txt"))
     elif path.suffix == ".json":
+        from textmill.tokenizers.tokenizer_json import to_schema
+
         write_json(path, to_schema(pipeline))
     elif path.suffix == ".tiktoken":
+        from textmill.tokenizers.tiktoken_format import write_tiktoken
+
         write_tiktoken(pipeline, path)
     elif path.suffix == ".model":
+        from textmill.tokenizers.sentencepiece_model import write_model
+
         write_model(pipeline, path)
     elif path.suffix == ".txt":
+        from textmill.tokenizers.vocab_txt import write_vocab_txt
+
         write_vocab_txt(pipeline, path)
     elif path.suffix in (".gguf", ".vocab"):
         raise NotSupportedError(f"writing {path.suffix} files", fix="write a .model, a .json or a folder")
@@ -71,14 +79,20 @@ def load(path: Path, split: str | None = None) -> Pipeline:
         case ".json":
             return _load_json(path, split)
         case ".tiktoken":
+            from textmill.tokenizers.tiktoken_format import read_tiktoken
+
             return read_tiktoken(path, split=split)
         case ".model":
-            return read_model(path)
+            return _load_model(path)
         case ".vocab":
+            from textmill.tokenizers.sentencepiece_model import read_vocab
+
             return read_vocab(path)
         case ".txt":
-            return read_vocab_txt(path)
+            return _load_vocab_txt(path)
         case ".gguf":
+            from textmill.tokenizers.gguf import read_gguf
+
             return read_gguf(path)
     raise NotSupportedError(f"{path.name} is not a tokenizer file that is known here", fix=f"give {FORMATS}")
 
@@ -86,17 +100,45 @@ def load(path: Path, split: str | None = None) -> Pipeline:
 def _load_json(path: Path, split: str | None) -> Pipeline:
     value = read_json(path)
     if isinstance(value, dict) and isinstance(value.get("vocab"), list) and "config" in value:
-        return read_tekken(path)
+        from textmill.tokenizers.tekken import from_config
+
+        return from_config(value, path)
     merges = path.with_name(path.name.removesuffix("vocab.json") + "merges.txt")
     if path.name.endswith("vocab.json") and merges.exists():
-        return read_vocab_merges(path, merges, split=split)
+        return _load_vocab_merges(path, merges, split)
+    return _load_schema(value, path)
+
+
+def _load_schema(value: Any, path: Path) -> Pipeline:
+    from textmill.tokenizers.tokenizer_json import from_schema
+
     return from_schema(value, str(path))
+
+
+def _load_model(path: Path) -> Pipeline:
+    from textmill.tokenizers.sentencepiece_model import read_model
+
+    return read_model(path)
+
+
+def _load_vocab_merges(vocab: Path, merges: Path, split: str | None) -> Pipeline:
+    from textmill.tokenizers.vocab_merges import read_vocab_merges
+
+    return read_vocab_merges(vocab, merges, split=split)
+
+
+def _load_vocab_txt(path: Path) -> Pipeline:
+    from textmill.tokenizers.vocab_txt import read_vocab_txt
+
+    return read_vocab_txt(path)
 
 
 def _save_folder(pipeline: Pipeline, path: Path) -> None:
     # both files or none, where nothing else stands that must be kept
     ours = {TOKENIZER_FILE, CONFIG_FILE}
     alone = not path.exists() or (path.is_dir() and {entry.name for entry in path.iterdir()} <= ours)
+    from textmill.tokenizers.tokenizer_json import to_schema
+
     with replacing_folder(path) if alone else contextlib.nullcontext(path) as folder:
         write_json(folder / TOKENIZER_FILE, to_schema(pipeline))
         write_json(folder / CONFIG_FILE, _transformers_config(pipeline))
@@ -104,21 +146,23 @@ def _save_folder(pipeline: Pipeline, path: Path) -> None:
 
 def _load_folder(folder: Path, split: str | None) -> Pipeline:
     if (folder / TOKENIZER_FILE).exists():
-        pipeline = from_schema(read_json(folder / TOKENIZER_FILE), str(folder / TOKENIZER_FILE))
+        pipeline = _load_schema(read_json(folder / TOKENIZER_FILE), folder / TOKENIZER_FILE)
         name = _end_of_text_name(folder / CONFIG_FILE)
         if name in pipeline.special_tokens:
             return dataclasses.replace(pipeline, end_of_text=name)
         return pipeline
     for name in _MODELS:
         if (folder / name).exists():
-            return read_model(folder / name)
+            return _load_model(folder / name)
     if (folder / "tekken.json").exists():
+        from textmill.tokenizers.tekken import read_tekken
+
         return read_tekken(folder / "tekken.json")
     for vocab, merges in _PAIRS:
         if (folder / vocab).exists() and (folder / merges).exists():
-            return read_vocab_merges(folder / vocab, folder / merges, split=split)
+            return _load_vocab_merges(folder / vocab, folder / merges, split)
     if (folder / "vocab.txt").exists():
-        return read_vocab_txt(folder / "vocab.txt")
+        return _load_vocab_txt(folder / "vocab.txt")
     raise FormatError(
         f"the folder {folder} holds no tokenizer",
         fix=f"it needs {TOKENIZER_FILE}, tokenizer.model, tekken.json, vocab.txt, or vocab.json and merges.txt",

@@ -1,12 +1,7 @@
 """Where in the text each token came from."""
 
-from collections.abc import Mapping
-from typing import AnyStr
-
 import numpy as np
 
-# the white space of Unicode, and the character by which a byte-level string names a blank
-_WHITE_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000Ġ" + "".join(map(chr, range(0x2000, 0x200B)))
 # surrogates, without their low ten bits
 _HIGH, _LOW = 0x36, 0x37
 
@@ -34,26 +29,6 @@ def in_characters(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[tup
     """
     starts, ends = character_arrays(data, starts, ends)
     return list(zip(starts.tolist(), ends.tolist(), strict=True))
-
-
-def trimmed(
-    data: bytes, ids: np.ndarray, starts: np.ndarray, ends: np.ndarray, added: Mapping[int, str]
-) -> list[tuple[int, int]]:
-    """`in_characters` without the blanks at both ends of each token; a token of blanks alone becomes empty.
-
-    As in `tokenizers`, an added token (added: its string by its id) also loses all other white space.
-    """
-    spans = []
-    rows = zip(in_characters(data, starts, ends), ids.tolist(), starts.tolist(), ends.tolist(), strict=True)
-    for (start, end), id, first, after in rows:
-        left, right = _blanks(added[id], _WHITE_SPACE) if id in added else _blanks(data[first:after], b" ")
-        start = min(start + left, end)
-        spans.append((start, max(end - right, start)))
-    return spans
-
-
-def _blanks(token: AnyStr, blanks: AnyStr) -> tuple[int, int]:
-    return len(token) - len(token.lstrip(blanks)), len(token) - len(token.rstrip(blanks))
 
 
 def in_original(text: str, data: bytes, found: list[tuple[int, int]]) -> list[tuple[int, int]]:

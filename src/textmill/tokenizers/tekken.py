@@ -48,7 +48,11 @@ def read_tekken(path: Path) -> Pipeline:
     Raises:
         FormatError: missing or malformed.
     """
-    value = read_json(path)
+    return from_config(read_json(path), path)
+
+
+def from_config(value: Any, path: Path) -> Pipeline:
+    """The tokenizer that the JSON value describes; see `read_tekken`."""
     config = value.get("config") if isinstance(value, dict) else None
     if not isinstance(config, dict) or not isinstance(value.get("vocab"), list):
         raise FormatError(f"{path} is not a tekken.json: it needs 'config' and 'vocab'", fix="give one of Mistral's")

@@ -21,6 +21,7 @@ from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.steps import Truncation
 from textmill.tokenizers.stream_encoding import check_streamable, cut_stream
 from textmill.tokenizers.streaming import StreamDecoder
+from textmill.tokenizers.templates import trimmed
 
 
 class Tokenizer:
@@ -240,10 +241,12 @@ class Tokenizer:
         """
         data = utf8(text)
         ids, starts, ends = self._encode_with_spans(data, allow_special)
+        found = spans.in_characters(data, starts, ends)
         if self.pipeline.trim_offsets:
-            found = spans.trimmed(data, ids, starts, ends, self._added_strings)
-        else:
-            found = spans.in_characters(data, starts, ends)
+            strings = [str(self.pipeline.strings[id]) for id in ids.tolist()]
+            for step in self.pipeline.finish:
+                if step.trim_offsets:
+                    found = trimmed(strings, found, add_prefix_space=step.add_prefix_space)
         return ids.tolist(), spans.in_original(text, data, found)
 
     def decode(self, ids: Sequence[int] | np.ndarray, *, skip_special: bool = False) -> str:
@@ -285,6 +288,7 @@ class Tokenizer:
         *,
         progress: Callable[[int, int], None] | None = None,
         threads: int = 1,
+        start: "Tokenizer | None" = None,
         **settings: Any,
     ) -> Self:
         """A tokenizer made from the texts, which are read once, one at a time.
@@ -293,6 +297,7 @@ class Tokenizer:
             spec: what to train, or its fields as keywords: `Tokenizer.train(texts, vocab_size=8000)`.
             progress: called as progress(merges done, merges wanted).
             threads: at work on counting; the result is the same for any number.
+            start: a bpe tokenizer whose merges come first: training goes on from there, as if it had never stopped.
 
         Raises:
             ConfigError: a setting out of range or unknown.
@@ -300,7 +305,9 @@ class Tokenizer:
         """
         from textmill.tokenizers import training
 
-        return cls(training.train(texts, training.resolve(spec, settings), progress, threads=threads))
+        spec = training.resolve(spec, settings)
+        first = None if start is None else start.pipeline
+        return cls(training.train(texts, spec, progress, threads=threads, start=first))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a folder that `transformers.AutoTokenizer` opens, or, to a path ending in .json, tokenizer.json alone.
@@ -348,10 +355,6 @@ class Tokenizer:
     def _ids_of_bytes(self) -> dict[bytes, int]:
         known = (id for id, token in enumerate(self.pipeline.strings) if token is not None)
         return {self.id_to_bytes(id): id for id in known}
-
-    @functools.cached_property
-    def _added_strings(self) -> dict[int, str]:
-        return {token.id: token.content for token in self.pipeline.added}
 
     def _encode(self, data: Buffer, allow_special: bool, noise: Noise | None = None) -> np.ndarray:
         finder = self._finders[allow_special]

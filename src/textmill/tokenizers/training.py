@@ -48,11 +48,18 @@ def resolve(spec: TokenizerSpec | None, settings: Mapping[str, Any]) -> Tokenize
 
 
 def train(
-    texts: Iterable[str | bytes], spec: TokenizerSpec, progress: Progress | None = None, *, threads: int = 1
+    texts: Iterable[str | bytes],
+    spec: TokenizerSpec,
+    progress: Progress | None = None,
+    *,
+    threads: int = 1,
+    start: Pipeline | None = None,
 ) -> Pipeline:
     """The parts of a tokenizer trained on the texts.
 
     Ids are in the order of `tokenizers`: special tokens, the alphabet, what was learned.
+
+    start: a tokenizer whose merges come first; training goes on from there, as if it had never stopped.
 
     Raises:
         ConfigError: a special token is a word of the text, or settings that exclude one another.
@@ -60,11 +67,17 @@ def train(
     """
     if spec.super_words:
         return _super_words(texts, spec, progress, threads)
-    return train_on_counts(count_pieces(texts, counting_front(spec), threads=threads), spec, progress, threads=threads)
+    counts = count_pieces(texts, counting_front(spec), threads=threads)
+    return train_on_counts(counts, spec, progress, threads=threads, start=start)
 
 
 def train_on_counts(
-    counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None = None, *, threads: int = 1
+    counts: PieceCounts,
+    spec: TokenizerSpec,
+    progress: Progress | None = None,
+    *,
+    threads: int = 1,
+    start: Pipeline | None = None,
 ) -> Pipeline:
     """The parts of a tokenizer trained on pieces that were counted before; see `train`.
 
@@ -76,7 +89,8 @@ def train_on_counts(
     if len(counts) == 0:
         raise DataError("there is no text to train a tokenizer on", fix="give at least one text that is not empty")
     front = front_of(spec)
-    makers: dict[str, Callable[[PieceCounts, TokenizerSpec, Progress | None, int], Model]] = {
+    work = _Work(counts=counts, spec=spec, progress=progress, threads=threads, first_merges=_first_merges(start, spec))
+    makers: dict[str, Callable[[_Work], Model]] = {
         "bpe": _byte_level,
         "characters": _characters,
         "end_of_word": _characters,
@@ -85,13 +99,18 @@ def train_on_counts(
         "words": _words,
         "chars": _words,
     }
-    return _finished(front, makers[spec.family](counts, spec, progress, threads), spec)
+    return _finished(front, makers[spec.family](work), spec)
 
 
 def _finished(front: Pipeline, model: Model, spec: TokenizerSpec) -> Pipeline:
     """The tokenizer, if it has as many ids as were asked for."""
     pipeline = dataclasses.replace(front, model=model, added=_added(spec))
     size = len(pipeline.strings)
+    if size > spec.vocab_size:
+        raise ConfigError(
+            f"the text's characters and the special tokens take {size} ids, vocab_size is {spec.vocab_size}",
+            fix=f"use a vocab_size of {size} or more, or limit_alphabet",
+        )
     if size < spec.vocab_size and not spec.allow_fewer:
         raise DataError(
             f"the text gives a vocabulary of at most {size}, {spec.vocab_size} was asked for",
@@ -104,17 +123,49 @@ def _finished(front: Pipeline, model: Model, spec: TokenizerSpec) -> Pipeline:
     return pipeline.find_end_of_text()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Work:
+    """What a model is made from."""
+
+    counts: PieceCounts
+    spec: TokenizerSpec
+    progress: Progress | None
+    threads: int
+    first_merges: list[Any]
+    """Pairs of tokens, bytes or strings, that come before all others."""
+
+
+def _first_merges(start: Pipeline | None, spec: TokenizerSpec) -> list[Any]:
+    """The merges to go on from.
+
+    Raises:
+        ConfigError: the algorithm has none, or the tokenizer is of another kind.
+    """
+    if start is None:
+        return []
+    kind: type = BpeModel if spec.byte_level else CharacterBpeModel
+    merges = start.model.merges if isinstance(start.model, kind) and hasattr(start.model, "merges") else None
+    if spec.algorithm != "bpe" or merges is None:
+        raise ConfigError(
+            f"training of {spec.algorithm} can't go on from this tokenizer: it has no merges of that kind",
+            fix="start from a bpe tokenizer that was trained with the same settings",
+        )
+    return list(merges)
+
+
 def _added(spec: TokenizerSpec) -> tuple[AddedToken, ...]:
     return tuple(AddedToken(content=content, id=id) for id, content in enumerate(spec.specials))
 
 
-def _byte_level(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int) -> BpeModel:
+def _byte_level(work: _Work) -> BpeModel:
+    spec = work.spec
     merges = train_merges(
-        counts,
+        work.counts,
         spec.num_merges,
         min_frequency=spec.min_frequency,
         max_token_length=spec.max_token_length,
-        progress=progress,
+        seed_merges=Merges.from_bytes(work.first_merges) if work.first_merges else None,
+        progress=work.progress,
     )
     return byte_level_model(merges, spec.specials)
 
@@ -168,19 +219,19 @@ def byte_level_model(merges: Merges, specials: Sequence[str]) -> BpeModel:
     return BpeModel(tokens=tokens, merges=[(strings[left], strings[right]) for left, right in merges.pairs.tolist()])
 
 
-def _characters(
-    counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int
-) -> CharacterBpeModel:
+def _characters(work: _Work) -> CharacterBpeModel:
     from textmill.ops.bpe.train_characters import train_character_merges
 
+    spec = work.spec
     reserved = (*spec.specials, *_BYTE_TOKENS) if spec.has_byte_tokens else spec.specials
     found = train_character_merges(
-        counts,
+        work.counts,
         spec.vocab_size,
         _alphabet(spec, reserved, suffix=spec.end_of_word),
         min_frequency=spec.min_frequency,
         max_token_length=spec.max_token_length,
-        progress=progress,
+        seed_merges=work.first_merges,
+        progress=work.progress,
     )
     tokens = {token: id for id, token in enumerate(found.vocabulary)}
     if spec.family == "end_of_word" or spec.splitter != "metaspace":
@@ -211,19 +262,20 @@ def special_kinds(spec: TokenizerSpec) -> dict[str, Kind]:
     return kinds | dict.fromkeys(_BYTE_TOKENS if spec.has_byte_tokens else (), "byte")
 
 
-def _wordpiece(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, _threads: int) -> WordPieceModel:
+def _wordpiece(work: _Work) -> WordPieceModel:
+    spec = work.spec
     from textmill.ops.wordpiece import train as trainers
 
     trainer = trainers.train_wordpiece
     if spec.score == "likelihood":
         trainer = trainers.train_wordpiece_by_likelihood
     found = trainer(
-        counts,
+        work.counts,
         spec.vocab_size,
         _alphabet(spec, spec.specials, prefix="##"),
         min_frequency=max(spec.min_frequency, 2) if spec.score == "likelihood" else spec.min_frequency,
         max_token_length=spec.max_token_length,
-        progress=progress,
+        progress=work.progress,
     )
     unknown = unknown_of(spec.specials)
     if unknown is None:
@@ -246,23 +298,24 @@ def _alphabet(spec: TokenizerSpec, reserved: tuple[str, ...], *, prefix: str = "
     )
 
 
-def _unigram(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None, threads: int) -> UnigramModel:
+def _unigram(work: _Work) -> UnigramModel:
+    spec = work.spec
     from textmill.ops.bpe.alphabet import kept_characters
     from textmill.ops.unigram.piece_rules import PieceRules
     from textmill.ops.unigram.train import train_unigram
 
     alphabet = _alphabet(spec, ())
-    totals = character_totals(counts)
+    totals = character_totals(work.counts)
     left_out, cutting = kept_characters(totals, alphabet)
     required = sorted({*totals, *spec.initial_alphabet} - left_out - cutting)
     reserved = (*spec.specials, *_BYTE_TOKENS) if spec.has_byte_tokens else spec.specials
     pieces = train_unigram(
-        counts,
+        work.counts,
         spec.vocab_size - len(reserved),
         required_characters=required,
         max_piece_length=spec.max_token_length or 16,
-        threads=threads,
-        progress=progress,
+        threads=work.threads,
+        progress=work.progress,
         piece_rules=PieceRules(split_digits=spec.digits == "single"),
         # the size in the error is that of the whole vocabulary
         allow_fewer=True,
@@ -279,10 +332,11 @@ def _unigram(counts: PieceCounts, spec: TokenizerSpec, progress: Progress | None
     )
 
 
-def _words(counts: PieceCounts, spec: TokenizerSpec, _progress: Progress | None, _threads: int) -> WordsModel:
+def _words(work: _Work) -> WordsModel:
+    spec = work.spec
     by_count = sorted(
         (-count, piece.decode("utf-8", "replace"))
-        for piece, count in counts.to_mapping().items()
+        for piece, count in work.counts.to_mapping().items()
         if count >= spec.min_frequency
     )
     words = dict.fromkeys([*spec.specials, *spec.initial_alphabet, *(word for _, word in by_count)])

@@ -24,6 +24,9 @@ from textmill.ops.memory import (
     load16,
     load32,
     load64,
+    load_int64,
+    prefetch,
+    store8,
     store32,
     store64,
 )
@@ -34,6 +37,7 @@ LABEL_PADDING = 8
 """Bytes behind the last label that may be read."""
 NUM_BYTES = 256
 NUM_PAIRS = 1 << 16
+WORK_WORDS = 9
 NO_STRING = -1
 # words of the state vector: bytes that are still to be read end here, node, records written, first record that is kept
 AT, NODE, COUNT, KEPT = range(4)
@@ -41,6 +45,8 @@ STATE_WORDS = 4
 
 _NODE_SHIFT = 4
 _ONE_CHILD = 1 << 8
+_ROW = 12
+_AHEAD = 16
 _EVERY_BYTE = np.uint64(0x0101010101010101)
 _TOP_BITS = np.uint64(0x8080808080808080)
 _SKIPPED = 8
@@ -66,106 +72,172 @@ def _child(nodes, labels, node, byte):
     return np.int64(-1)
 
 
-@njit
+@njit(forceinline=True)
 def _put(nodes, labels, node, label):
-    """int64: the number after `node`, which gets the label and nothing else."""
-    labels[node] = label
-    nodes[node, FIRST], nodes[node, LINK], nodes[node, FOUND], nodes[node, CHILDREN] = 0, 0, NO_STRING, 0
-    return node + 1
+    """Makes a node that has the label and nothing else yet."""
+    cell = nodes + (node << _NODE_SHIFT)
+    store8(labels + node, label)
+    store64(cell, 0)
+    store32(cell + 4 * FOUND, NO_STRING)
+    store32(cell + 4 * CHILDREN, 0)
 
 
-@njit(cache=True, nogil=True)
-def build(text, offsets, numbers, nodes, labels, roots, endings):
-    """int64: how many nodes the automaton has: at most one for each byte of the text and one more.
+@njit(forceinline=True)
+def _has_children(nodes, node, first, count, label):
+    cell = nodes + (node << _NODE_SHIFT)
+    store32(cell, first)
+    store32(cell + 4 * CHILDREN, count << 8 | label)
 
-    String i is text[offsets[i] : offsets[i + 1]], spelled backwards and known by numbers[i]; strings are sorted,
-    distinct and not empty. Written: nodes, int32 [most nodes, NODE_WORDS]; labels, uint8 [most nodes + LABEL_PADDING];
-    roots, int32 [NUM_BYTES]: the root's children by byte, 0 where there is none; endings, uint8 [NUM_PAIRS], zeros so
-    far: 1 for each two bytes, in the order of the text and lowest first, with which a string ends.
-    """
-    num_strings = len(numbers)
-    # rows of this level and of the next: a node, its first string and the one after its last
-    level, after = np.empty((num_strings, 3), np.int32), np.empty((num_strings, 3), np.int32)
-    # of each string that goes on alone: its node, itself, its bytes up to there
-    alone = np.empty((num_strings, 3), np.int32)
-    num_nodes, count, depth, num_alone = _put(nodes, labels, np.int64(0), 0), np.int64(1), np.int64(0), np.int64(0)
-    level[0, 0], level[0, 1], level[0, 2] = 0, 0, num_strings
-    while count > 0:
-        following = np.int64(0)
-        for row in range(count):
-            node, low, high = np.int64(level[row, 0]), np.int64(level[row, 1]), np.int64(level[row, 2])
-            if offsets[low + 1] - offsets[low] == depth:
-                nodes[node, FOUND] = numbers[low]
-                low += 1
-            first = num_nodes
-            while low < high:
-                begin, label = low, text[offsets[low] + depth]
-                while low < high and text[offsets[low] + depth] == label:
-                    low += 1
-                if low - begin > 1:
-                    after[following, 0], after[following, 1], after[following, 2] = num_nodes, begin, low
-                    following += 1
-                else:
-                    alone[num_alone, 0], alone[num_alone, 1], alone[num_alone, 2] = num_nodes, begin, depth + 1
-                    num_alone += 1
-                num_nodes = _put(nodes, labels, num_nodes, label)
-            nodes[node, FIRST] = first
-            nodes[node, CHILDREN] = (num_nodes - first) << 8 | np.int64(labels[first])
-        level, after = after, level
-        count = following
-        depth += 1
-    for row in range(num_alone):
-        node, i = np.int64(alone[row, 0]), np.int64(alone[row, 1])
-        for at in range(offsets[i] + alone[row, 2], offsets[i + 1]):
-            nodes[node, FIRST], nodes[node, CHILDREN] = num_nodes, _ONE_CHILD | np.int64(text[at])
+
+@njit(forceinline=True)
+def _branch(strings, nodes, labels, num_nodes, level, count, depth, after, alone, num_alone):
+    """(nodes, rows written to `after`, rows in `alone`) when the children of this level's nodes are made."""
+    text, offsets, numbers = strings
+    following = np.int64(0)
+    for row in range(level, level + _ROW * count, _ROW):
+        node, low, high = load32(row), load32(row + 4), load32(row + 8)
+        begin = load_int64(offsets + (low << 3))
+        if load_int64(offsets + (low << 3) + 8) - begin == depth:
+            store32(nodes + (node << _NODE_SHIFT) + 4 * FOUND, load32(numbers + (low << 2)))
+            low += 1
+        first, first_label, label, start = num_nodes, np.int64(0), np.int64(-1), low
+        while start < high:
+            label = load8(text + load_int64(offsets + (start << 3)) + depth)
+            first_label = label if num_nodes == first else first_label
+            stop = start + 1
+            while stop < high and load8(text + load_int64(offsets + (stop << 3)) + depth) == label:
+                stop += 1
+            if stop - start > 1:
+                target = after + _ROW * following
+                following += 1
+                store32(target + 8, stop)
+            else:
+                target = alone + _ROW * num_alone
+                num_alone += 1
+                store32(target + 8, depth + 1)
+            store32(target, num_nodes)
+            store32(target + 4, start)
+            _put(nodes, labels, num_nodes, label)
+            num_nodes += 1
+            start = stop
+        _has_children(nodes, node, first, num_nodes - first, first_label)
+    return num_nodes, following, num_alone
+
+
+@njit(forceinline=True)
+def _go_on_alone(strings, nodes, labels, num_nodes, alone, num_alone):
+    """int64: how many nodes there are when each string that goes on alone has its own."""
+    text, offsets, numbers = strings
+    for row in range(alone, alone + _ROW * num_alone, _ROW):
+        node, i = load32(row), load32(row + 4)
+        begin, end = load_int64(offsets + (i << 3)), load_int64(offsets + (i << 3) + 8)
+        for at in range(begin + load32(row + 8), end):
+            label = load8(text + at)
+            _has_children(nodes, node, num_nodes, np.int64(1), label)
+            _put(nodes, labels, num_nodes, label)
             node = num_nodes
-            num_nodes = _put(nodes, labels, num_nodes, text[at])
-        nodes[node, FOUND] = numbers[i]
-    labels[num_nodes : num_nodes + LABEL_PADDING] = 0
-    _link(nodes, labels, level[:, 0].copy(), after[:, 0].copy())
-    _list_endings(nodes, labels, roots, endings)
+            num_nodes += 1
+        store32(nodes + (node << _NODE_SHIFT) + 4 * FOUND, load32(numbers + (i << 2)))
     return num_nodes
 
 
-@njit
+@njit(forceinline=True)
 def _link(nodes, labels, level, after):
     """Writes the links, level by level, and where a node ends no string itself, the string that its link has found."""
-    nodes_at, labels_at = address_of(nodes), address_of(labels)
-    level[0], count = 0, np.int64(1)
+    count = np.int64(1)
+    store32(level, 0)
     while count > 0:
         following = np.int64(0)
         for row in range(count):
-            node = np.int64(level[row])
-            first = np.int64(nodes[node, FIRST])
-            for child in range(first, first + (nodes[node, CHILDREN] >> 8)):
+            prefetch(nodes + (load32(level + (min(row + _AHEAD, count - 1) << 2)) << _NODE_SHIFT))
+            node = load32(level + (row << 2))
+            cell = nodes + (node << _NODE_SHIFT)
+            first = load32(cell)
+            for child in range(first, first + (load32(cell + 4 * CHILDREN) >> 8)):
+                label = load8(labels + child)
                 shorter, target = node, np.int64(-1)
                 while shorter != 0 and target < 0:
-                    shorter = np.int64(nodes[shorter, LINK])
-                    target = _child(nodes_at, labels_at, shorter, np.int64(labels[child]))
+                    shorter = load32(nodes + (shorter << _NODE_SHIFT) + 4 * LINK)
+                    target = _child(nodes, labels, shorter, label)
                 target = max(target, np.int64(0))
-                nodes[child, LINK] = target
-                if nodes[child, FOUND] == NO_STRING:
-                    nodes[child, FOUND] = nodes[target, FOUND]
-                after[following] = child
+                child_cell = nodes + (child << _NODE_SHIFT)
+                store32(child_cell + 4 * LINK, target)
+                if load32(child_cell + 4 * FOUND) == NO_STRING:
+                    store32(child_cell + 4 * FOUND, load32(nodes + (target << _NODE_SHIFT) + 4 * FOUND))
+                store32(after + (following << 2), child)
                 following += 1
         level, after = after, level
         count = following
-    keep(nodes)
-    keep(labels)
 
 
-@njit
+@njit(forceinline=True)
 def _list_endings(nodes, labels, roots, endings):
     """Writes `roots` and `endings`; see `build`."""
-    roots[:] = 0
-    for child in range(nodes[0, FIRST], nodes[0, FIRST] + (nodes[0, CHILDREN] >> 8)):
-        last = np.int64(labels[child]) << 8
-        roots[labels[child]] = child
-        if nodes[child, FOUND] != NO_STRING:
+    first = load32(nodes)
+    for child in range(first, first + (load32(nodes + 4 * CHILDREN) >> 8)):
+        cell = nodes + (child << _NODE_SHIFT)
+        label, grandchild = load8(labels + child), load32(cell)
+        store32(roots + (label << 2), child)
+        if load32(cell + 4 * FOUND) != NO_STRING:
             for before in range(NUM_BYTES):
-                endings[last | before] = 1
-        for grandchild in range(nodes[child, FIRST], nodes[child, FIRST] + (nodes[child, CHILDREN] >> 8)):
-            endings[last | np.int64(labels[grandchild])] = 1
+                store8(endings + (label << 8 | before), 1)
+        for i in range(grandchild, grandchild + (load32(cell + 4 * CHILDREN) >> 8)):
+            store8(endings + (label << 8 | load8(labels + i)), 1)
+
+
+@njit(cache=True, nogil=True)
+def build(text, offsets, numbers, nodes, labels, roots, endings, work):
+    """int64: how many nodes the automaton has: at most one for each byte of the text and one more.
+
+    String i is text[offsets[i] : offsets[i + 1]], spelled backwards and known by numbers[i]; strings are sorted,
+    distinct and not empty, one at least. Written, all zeros so far but the nodes:
+
+        nodes: int32 [most nodes, NODE_WORDS]; labels: uint8 [most nodes + LABEL_PADDING]
+        roots: int32 [NUM_BYTES], the root's children by byte, 0 where there is none
+        endings: uint8 [NUM_PAIRS], 1 for each two bytes, first one lowest, with which a string of the text ends
+
+    work: int32 [WORK_WORDS * strings].
+    """
+    num_strings = len(numbers)
+    strings = address_of(text), address_of(offsets), address_of(numbers)
+    nodes_at, labels_at = address_of(nodes), address_of(labels)
+    # rows of this level and of the next: a node, its first string and the one after its last; then those of the strings
+    # that go on alone: node, string, bytes up to there
+    level = address_of(work)
+    after, alone = level + _ROW * num_strings, level + 2 * _ROW * num_strings
+    _put(nodes_at, labels_at, np.int64(0), np.int64(0))
+    store64(level, 0)
+    store32(level + 8, num_strings)
+    num_nodes, count, depth, num_alone = np.int64(1), np.int64(1), np.int64(0), np.int64(0)
+    while count > 0:
+        num_nodes, count, num_alone = _branch(
+            text_at,
+            offsets_at,
+            numbers_at,
+            nodes_at,
+            labels_at,
+            num_nodes,
+            level,
+            count,
+            depth,
+            after,
+            alone,
+            num_alone,
+        )
+        level, after = after, level
+        depth += 1
+    num_nodes = _go_on_alone(strings, nodes_at, labels_at, num_nodes, alone, num_alone)
+    _link(nodes_at, labels_at, level, after)
+    _list_endings(nodes_at, labels_at, address_of(roots), address_of(endings))
+    keep(text)
+    keep(labels)
+    keep(endings)
+    keep(offsets)
+    keep(numbers)
+    keep(nodes)
+    keep(roots)
+    keep(work)
+    return num_nodes
 
 
 @njit(forceinline=True)

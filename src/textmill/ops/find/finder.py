@@ -1,6 +1,8 @@
 """The launcher: what the kernel needs, made from the strings on first use; a few strings go to Python's `re`."""
 
 import functools
+import itertools
+import operator
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,12 +49,9 @@ class StringFinder:
             raise ConfigError(
                 f"the strings to look for must have less than 2 GiB in all, got {total} bytes", fix="look for fewer"
             )
-        # from the last to the first, which stays
-        numbers = dict(zip(reversed(strings), range(len(strings) - 1, -1, -1), strict=True))
-        numbers.pop(b"", None)
-        self._numbers = numbers
-        self._few = len(numbers) <= FEW_STRINGS and total <= FEW_BYTES
-        self._one_first_byte = self._few and len({string[0] for string in numbers}) <= 1
+        self._strings = list(strings)
+        self._few = len(strings) <= FEW_STRINGS and total <= FEW_BYTES
+        self._none = total == 0
 
     def find(self, data: bytes | memoryview, start: int, stop: int) -> list[tuple[int, int]]:
         """(place, number of the string) of each match in data[start:stop], in order; places count from data's begin.
@@ -63,11 +62,11 @@ class StringFinder:
         [(0, 1), (4, 2)]
         """
         start, stop = max(start, 0), min(stop, len(data))
-        if start >= stop or not self._numbers:
+        if start >= stop or self._none:
             return []
-        if self._few and (self._one_first_byte or stop - start < SHORT_TEXT):
-            matches = self._pattern.finditer(data, start, stop)
-            return [(match.start(), self._numbers[match.group()]) for match in matches]
+        if self._few and (stop - start < SHORT_TEXT or self._one_first_byte):
+            numbers, matches = self._numbers, self._pattern.finditer(data, start, stop)
+            return [(match.start(), numbers[match.group()]) for match in matches]
         text = np.frombuffer(data, dtype=np.uint8)
         # or the kernel would be compiled twice, for buffers that may be written to and for others
         text.flags.writeable = False
@@ -91,6 +90,17 @@ class StringFinder:
         return list(zip(starts[kept][::-1].tolist(), numbers[kept][::-1].tolist(), strict=True))
 
     @functools.cached_property
+    def _numbers(self) -> dict[bytes, int]:
+        # from the last to the first, which stays
+        numbers = {self._strings[i]: i for i in range(len(self._strings) - 1, -1, -1)}
+        numbers.pop(b"", None)
+        return numbers
+
+    @functools.cached_property
+    def _one_first_byte(self) -> bool:
+        return len({string[0] for string in self._numbers}) == 1
+
+    @functools.cached_property
     def _pattern(self) -> re.Pattern[bytes]:
         longest_first = sorted(self._numbers, key=len, reverse=True)
         return re.compile(b"|".join(map(re.escape, longest_first)))
@@ -99,16 +109,20 @@ class StringFinder:
     def _tables(self) -> _Tables:
         from textmill.ops.find import cpu
 
-        backwards = {string[::-1]: number for string, number in self._numbers.items()}
-        strings = sorted(backwards)
-        text = np.frombuffer(b"".join(strings), dtype=np.uint8)
-        numbers = np.fromiter(map(backwards.__getitem__, strings), dtype=np.int32, count=len(strings))
+        backwards = [string[::-1] for string in self._strings]
+        order = sorted(range(len(backwards)), key=backwards.__getitem__)
+        ordered = [backwards[i] for i in order]
+        # empty strings stand first, and equal ones in their own order
+        new = np.fromiter(map(operator.ne, ordered, [b"", *ordered]), dtype=bool, count=len(ordered))
+        numbers = np.array(order, dtype=np.int32)[new]
+        text = np.frombuffer(b"".join(itertools.compress(ordered, new.tolist())), dtype=np.uint8)
         offsets = np.zeros(len(numbers) + 1, dtype=np.int64)
         np.cumsum(self._lengths[numbers], out=offsets[1:])
         most = len(text) + 1
-        nodes, labels = np.empty((most, cpu.NODE_WORDS), np.int32), np.empty(most + cpu.LABEL_PADDING, np.uint8)
-        roots, endings = np.empty(cpu.NUM_BYTES, np.int32), np.zeros(cpu.NUM_PAIRS, np.uint8)
-        cpu.build(text, offsets, numbers, nodes, labels, roots, endings)
+        nodes, labels = np.empty((most, cpu.NODE_WORDS), np.int32), np.zeros(most + cpu.LABEL_PADDING, np.uint8)
+        roots, endings = np.zeros(cpu.NUM_BYTES, np.int32), np.zeros(cpu.NUM_PAIRS, np.uint8)
+        work = np.empty(cpu.WORK_WORDS * len(numbers), np.int32)
+        cpu.build(text, offsets, numbers, nodes, labels, roots, endings, work)
         return _Tables(nodes, labels, roots, endings, self._lengths)
 
 

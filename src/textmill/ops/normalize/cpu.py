@@ -1,4 +1,10 @@
-"""Kernel of sentencepiece's normaliser; `reference.py` says what it computes."""
+"""Kernel of sentencepiece's normaliser; `reference.py` says what it computes.
+
+Most text is left as it is, so most of the kernel finds out quickly that no rule applies. Visible ASCII goes eight bytes
+at a time, and a table of one bit for each code point tells which characters of two and three bytes begin no rule. A
+character of three bytes whose only rule is its own has that rule's place in a table. Whatever is left is looked up in
+the tries, byte by byte.
+"""
 
 import numpy as np
 from numba import njit
@@ -9,44 +15,83 @@ from textmill.ops.memory import (
     count_trailing_zeros,
     keep,
     load8,
+    load16,
     load32,
     load64,
+    load_int64,
     store8,
     store32,
     store64,
 )
 
 PLAIN, BLANK, RULED = 0, 1, 2
-"""Classes of bytes: one that stays as it is before an ASCII byte; such a blank; one that only the tries can tell."""
+"""Classes of ASCII bytes: one that becomes one visible byte; one that becomes a blank; one that only the tries tell."""
+JOINS = 4
+"""Flag of a byte: after some byte of the first two classes it makes the beginning of a longer rule."""
+AS_IT_IS, LOWER_CASE, EACH_BYTE = 0, 1, 2
+"""What becomes of visible ASCII: nothing, small letters, or what the table of bytes says."""
 MOST_MATCHES = 32
 """sentencepiece looks at no more rules that begin alike."""
 MOST_USER_MATCHES = 64
 ROOM = 8 + PADDING
 """Bytes of `out` beyond what a step may count on."""
+NUM_WIDE = 1 << 16
+"""Code points that have an entry in the tables of characters of two and three bytes."""
 
-# places in the state: bytes read and written, whether a blank was last, how far it is; then the settings
-AT, WRITTEN, AFTER_BLANK, FRESH, STOP, SQUEEZE, ESCAPE, PREFIX = range(8)
+# words of the model: addresses of arrays and their lengths, then settings
+(
+    CLASSES,
+    UNTOUCHED,
+    OWN_RULES,
+    UNITS,
+    NUM_UNITS,
+    STRINGS,
+    NUM_BYTES,
+    USER,
+    NUM_USER,
+    LETTERS,
+    SQUEEZE,
+    ESCAPE,
+    PREFIX,
+    SUFFIX,
+) = range(14)
+MODEL_WORDS = 14
 
-READING, NOTHING_READ, ALL_BLANK = range(3)
+# words of the state: number of the document, bytes read and written, whether a blank was last, how far the document
+# is, where in `out` it begins, the end of what counts of it
+DOCUMENT, AT, WRITTEN, AFTER_BLANK, FRESH, BEGUN, READ = range(7)
+STATE_WORDS = 7
+
+NOTHING_READ, READING = 0, 1
 """Values of FRESH."""
 
-_HIGH = np.uint64(0x8080808080808080)
 _LOW = np.uint64(0x0101010101010101)
+_HIGH = np.uint64(0x8080808080808080)
+_BLANKS = np.uint64(0x2020202020202020)
 _BLANK_BYTE = 0x20
-_ASCII = 0x80
+_ESCAPED = 0x8196E2
 _LEAF = 1 << 8
 _FAR = 1 << 9
 _LABEL = (1 << 31) | 0xFF
 _WORD = (1 << 32) - 1
 
+# Numba's types leave the last two options out
+_helper = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+_function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
 
-@njit(forceinline=True)
+
+@_helper
+def _word_of(model, word):
+    return load_int64(model + (word << 3))
+
+
+@_helper
 def unit_offset(unit):
     """int64: how far (in exclusive or) the unit's children are."""
     return (unit >> 10) << ((unit & _FAR) >> 6)
 
 
-@njit
+@_function
 def longest_match(units_at, num_units, text_at, length, most):
     """(value, length of the longest string of the trie that the text begins with; 0 if there is none)."""
     place, value, matched, found = np.int64(0), np.int64(0), np.int64(0), np.int64(0)
@@ -70,17 +115,17 @@ def longest_match(units_at, num_units, text_at, length, most):
     return value, matched
 
 
-@njit(forceinline=True)
+@_helper
 def continues(text_at, i):
     return load8(text_at + i) & 0xC0 == 0x80
 
 
-@njit
+@_function
 def character_length(text_at, length):
     """int64: bytes of the UTF-8 character that the text begins with, 0 if they are none."""
     first = load8(text_at)
     second = load8(text_at + 1)
-    if first < _ASCII:
+    if first < 0x80:
         return 1
     if length >= 2 and 0xC2 <= first < 0xE0 and continues(text_at, 1):
         return 2
@@ -93,7 +138,7 @@ def character_length(text_at, length):
     return 0
 
 
-@njit
+@_helper
 def string_length(strings_at, num_bytes, value):
     """int64: bytes before the zero byte; the last byte of the strings is one."""
     end = value
@@ -102,150 +147,267 @@ def string_length(strings_at, num_bytes, value):
     return end - value
 
 
-@njit
-def next_string(text_at, length, tables):
+@_function
+def next_string(text_at, length, model):
     """(where the bytes lie that stand for what the text begins with, how many, how much of the text; -1: a
     replacement character stands for it)."""
-    units_at, num_units, strings_at, num_bytes, user_at, num_user = tables
+    num_user = _word_of(model, NUM_USER)
     if num_user > 0:
-        _, matched = longest_match(user_at, num_user, text_at, length, MOST_USER_MATCHES)
+        _, matched = longest_match(_word_of(model, USER), num_user, text_at, length, MOST_USER_MATCHES)
         if matched > 0:
             return text_at, matched, matched
-    value, matched = longest_match(units_at, num_units, text_at, length, MOST_MATCHES)
+    value, matched = longest_match(_word_of(model, UNITS), _word_of(model, NUM_UNITS), text_at, length, MOST_MATCHES)
     if matched > 0:
+        strings, num_bytes = _word_of(model, STRINGS), _word_of(model, NUM_BYTES)
         value = min(value, num_bytes - 1)
-        return strings_at + value, string_length(strings_at, num_bytes, value), matched
+        return strings + value, string_length(strings, num_bytes, value), matched
     matched = character_length(text_at, length)
     if matched == 0:
         return text_at, np.int64(-1), np.int64(1)
     return text_at, matched, matched
 
 
-@njit(forceinline=True)
-def letters_plain(classes_at):
-    """bool: whether every visible character of ASCII stays as it is before another one."""
-    ruled = np.int64(0)
-    for byte in range(0x21, 0x7F):
-        ruled |= load8(classes_at + byte)
-    return ruled == PLAIN
+@_helper
+def _wide(text_at, length):
+    """(code, bytes) of the character of two or three bytes that the text begins with, as far as the kinds of its bytes
+    tell; bytes 0 for anything else. Code points that could be shorter do not count. Reads four bytes."""
+    word = load32(text_at)
+    if (word & 0xC0C0F0) == 0x8080E0 and length >= 3:
+        code = (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
+        return code, np.int64(3 if code >= 0x800 else 0)
+    if (word & 0xC0E0) == 0x80C0 and length >= 2:
+        code = (word & 0x1F) << 6 | (word >> 8 & 0x3F)
+        return code, np.int64(2 if code >= 0x80 else 0)
+    return np.int64(0), np.int64(0)
 
 
-@njit(forceinline=True)
-def word_length(text_at):
-    """int64 in 0..8: how many of the next bytes are visible ASCII characters before another one of ASCII."""
+@_helper
+def _word_length(text_at, classes):
+    """int64 in 0..8: how many of the next bytes are visible ASCII characters that no longer rule begins with."""
     word = load64(text_at)
     # the highest bit of a byte says that it is no such character: not ASCII, below U+0021, U+007F
     below = ~((word | _HIGH) - _LOW * np.uint64(0x21))
     delete = (word & ~_HIGH) + _LOW
-    stops = (word | below | delete) & _HIGH
-    length = count_trailing_zeros(stops) >> 3
-    return length - 1 if load8(text_at + length) >= _ASCII and length > 0 else length
+    length = count_trailing_zeros((word | below | delete) & _HIGH) >> 3
+    return length - 1 if length > 0 and load8(classes + load8(text_at + length)) & JOINS != 0 else length
 
 
-@njit(forceinline=True)
-def put(out_at, sources_at, written, byte, source):
+@_helper
+def _small_letters(word):
+    """uint64: the bytes of ASCII in lower case. A byte that is not ASCII may change itself and those after it."""
+    capitals = (word + _LOW * np.uint64(0x80 - 0x41)) & ~(word + _LOW * np.uint64(0x80 - 0x5B)) & _HIGH
+    return word | (capitals >> np.uint64(2))
+
+
+@_helper
+def _put(out_at, sources_at, written, byte, source):
     store8(out_at + written, byte)
     if sources_at != 0:
         store32(sources_at + 4 * written, source)
     return written + 1
 
 
-@njit(forceinline=True)
-def put_three(out_at, sources_at, written, word, source):
-    """Writes the three low bytes of the word."""
+@_helper
+def _put_wide(out_at, sources_at, written, word, size, source):
+    """Writes the `size` <= 3 low bytes of the word, and maybe others after them."""
     store32(out_at + written, word)
     if sources_at != 0:
-        for i in range(3):
-            store32(sources_at + 4 * (written + i), source)
-    return written + 3
+        both = (source << 32) | source
+        store64(sources_at + 4 * written, both)
+        store64(sources_at + 4 * written + 8, both)
+    return written + size
 
 
-@njit(forceinline=True)
-def put_blank(out_at, sources_at, written, escape, source):
+@_helper
+def _put_blank(out_at, sources_at, written, escape, source):
     if escape:
-        return put_three(out_at, sources_at, written, 0x8196E2, source)
-    return put(out_at, sources_at, written, _BLANK_BYTE, source)
+        return _put_wide(out_at, sources_at, written, _ESCAPED, np.int64(3), source)
+    return _put(out_at, sources_at, written, _BLANK_BYTE, source)
 
 
-@njit
-def skip_blanks(text_at, at, stop, squeeze, tables):
+@_function
+def _put_string(out_at, sources_at, written, string, source, after_blank, model):
+    """(bytes written, whether a blank was last): the replacement string (address, length) has gone out."""
+    at, length = string
+    escape, squeeze = _word_of(model, ESCAPE), _word_of(model, SQUEEZE)
+    skipped = np.int64(0)
+    while after_blank and skipped < length and load8(at + skipped) == _BLANK_BYTE:
+        skipped += 1
+    for i in range(skipped, length):
+        byte = load8(at + i)
+        if byte == _BLANK_BYTE:
+            written = _put_blank(out_at, sources_at, written, escape, source)
+        else:
+            written = _put(out_at, sources_at, written, byte, source)
+    if skipped < length:
+        after_blank = squeeze if load8(at + length - 1) == _BLANK_BYTE else np.int64(0)
+    return written, after_blank
+
+
+@_function
+def _skip_blanks(text_at, at, stop, model):
     """int64: where the text begins, its first blanks apart."""
-    while squeeze and at < stop:
-        source, length, step = next_string(text_at + at, stop - at, tables)
+    while at < stop and _word_of(model, SQUEEZE):
+        source, length, step = next_string(text_at + at, stop - at, model)
         if length != 1 or load8(source) != _BLANK_BYTE:
             break
         at += step
     return at
 
 
-@njit(cache=True, nogil=True)
-def normalize_block(text, classes, units, strings, user_units, out, sources, state):
-    """Reads on until the text ends or `out` has too little room, which `state` then says.
+@_helper
+def _ascii_word(text_at, at, stop, out_at, sources_at, written, letters, classes):
+    """int64 in 0..8: how many visible characters went out as they are or in lower case."""
+    length = min(_word_length(text_at + at, classes), stop - at)
+    word = load64(text_at + at)
+    store64(out_at + written, word if letters == AS_IT_IS else _small_letters(word))
+    if sources_at != 0:
+        for i in range(length):
+            store32(sources_at + 4 * (written + i), at + i)
+    return length
 
-    Args:
-        text: padded UTF-8; classes: uint8 [256], a class per byte; units, strings: of a `Charsmap`.
-        user_units: the trie of user-defined strings, empty if there are none.
-        out: uint8, with `ROOM` to spare; sources: int32 of the same length, or empty if not wanted.
-        state: int64 [8].
-    """
-    text_at, classes_at, out_at = address_of(text), address_of(classes), address_of(out)
-    sources_at = address_of(sources) if len(sources) > 0 else np.int64(0)
-    tables = (
-        address_of(units), np.int64(len(units)), address_of(strings), np.int64(len(strings)),
-        address_of(user_units), np.int64(len(user_units)),
-    )  # fmt: skip
-    at, written, after_blank, stop = state[AT], state[WRITTEN], state[AFTER_BLANK], state[STOP]
-    squeeze, escape = state[SQUEEZE], state[ESCAPE]
-    room = len(out) - ROOM
-    if state[FRESH] == NOTHING_READ:
-        at = skip_blanks(text_at, at, stop, squeeze, tables)
-        if at < stop and state[PREFIX]:
-            written = put_blank(out_at, sources_at, written, escape, at)
-        state[FRESH] = READING if at < stop else ALL_BLANK
-    has_words = letters_plain(classes_at)
+
+@_helper
+def _wide_run(text_at, at, stop, out_at, sources_at, written, room, untouched):
+    """(bytes read, bytes written) after the characters of two and three bytes that begin no rule have gone out."""
     while at < stop and written < room:
-        if has_words:
-            length = min(word_length(text_at + at), stop - at)
-            store64(out_at + written, load64(text_at + at))
-            if sources_at != 0:
-                for i in range(length):
-                    store32(sources_at + 4 * (written + i), at + i)
+        code, size = _wide(text_at + at, stop - at)
+        if size == 0 or (load8(untouched + (code >> 3)) >> (code & 7)) & 1 == 0:
+            break
+        written = _put_wide(out_at, sources_at, written, load32(text_at + at), size, at)
+        at += size
+    return at, written
+
+
+@_helper
+def _next_rule(text_at, length, model):
+    """As `next_string`, without the tries where a character of three bytes has a rule of its own alone."""
+    code, size = _wide(text_at, length)
+    if size == 3:
+        value = load32(_word_of(model, OWN_RULES) + (code << 2))
+        if value >= 0:
+            strings = _word_of(model, STRINGS)
+            return strings + value, string_length(strings, _word_of(model, NUM_BYTES), value), size
+    return next_string(text_at, length, model)
+
+
+@_function
+def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
+    """Reads from AT until `stop`, or until `out` has too little room; moves AT, WRITTEN and AFTER_BLANK."""
+    at, written = load_int64(state_at + 8 * AT), load_int64(state_at + 8 * WRITTEN)
+    after_blank, classes = load_int64(state_at + 8 * AFTER_BLANK), _word_of(model, CLASSES)
+    squeeze, escape, letters = _word_of(model, SQUEEZE), _word_of(model, ESCAPE), _word_of(model, LETTERS)
+    while at < stop and written < room:
+        if letters != EACH_BYTE:
+            length = _ascii_word(text_at, at, stop, out_at, sources_at, written, letters, classes)
             at, written = at + length, written + length
             if length > 0:
                 after_blank = np.int64(0)
-            if length == 8:
+            if length == 8 or at == stop:
                 continue
-            if at == stop:
-                break
         byte = load8(text_at + at)
-        kind = load8(classes_at + byte)
-        if kind != RULED and load8(text_at + at + 1) < _ASCII:
-            if kind == PLAIN:
-                written = put(out_at, sources_at, written, byte, at)
+        kind = load8(classes + byte)
+        if byte >= 0x80:
+            begun = at
+            at, written = _wide_run(text_at, at, stop, out_at, sources_at, written, room, _word_of(model, UNTOUCHED))
+            if at > begun:
                 after_blank = np.int64(0)
-            elif not after_blank:
-                written = put_blank(out_at, sources_at, written, escape, at)
-                after_blank = squeeze
-            at += 1
+                if at == stop or written >= room or load8(text_at + at) < 0x80:
+                    continue
+        elif kind & RULED == 0 and load8(classes + load8(text_at + at + 1)) & JOINS == 0:
+            if kind & BLANK == 0:
+                written = _put(out_at, sources_at, written, load8(classes + 256 + byte), at)
+                after_blank = np.int64(0)
+                at += 1
+            else:
+                if not after_blank:
+                    written = _put_blank(out_at, sources_at, written, escape, at)
+                    after_blank = squeeze
+                at += 1
+                # the last of a run may be the beginning of a longer rule
+                if squeeze and byte == _BLANK_BYTE and load16(text_at + at) == 0x2020:
+                    run = count_trailing_zeros(load64(text_at + at) ^ _BLANKS) >> 3
+                    at = min(at + run - 1, stop)
             continue
-        source, length, step = next_string(text_at + at, stop - at, tables)
+        source, length, step = _next_rule(text_at + at, stop - at, model)
         if length < 0:
-            written = put_three(out_at, sources_at, written, 0xBDBFEF, at)
+            written = _put_wide(out_at, sources_at, written, 0xBDBFEF, np.int64(3), at)
             after_blank = np.int64(0)
         else:
             if written + 3 * length > room:
                 break
-            skipped = np.int64(0)
-            while after_blank and skipped < length and load8(source + skipped) == _BLANK_BYTE:
-                skipped += 1
-            for i in range(skipped, length):
-                byte = load8(source + i)
-                if byte == _BLANK_BYTE:
-                    written = put_blank(out_at, sources_at, written, escape, at)
-                else:
-                    written = put(out_at, sources_at, written, byte, at)
-            if skipped < length:
-                after_blank = squeeze if load8(source + length - 1) == _BLANK_BYTE else np.int64(0)
+            written, after_blank = _put_string(out_at, sources_at, written, (source, length), at, after_blank, model)
         at += step
-    state[AT], state[WRITTEN], state[AFTER_BLANK] = at, written, after_blank
-    keep(text), keep(classes), keep(units), keep(strings), keep(user_units), keep(out), keep(sources)
+    store64(state_at + 8 * AT, at)
+    store64(state_at + 8 * WRITTEN, written)
+    store64(state_at + 8 * AFTER_BLANK, after_blank)
+
+
+@_function
+def _begin(text_at, at, stop, out_at, sources_at, state_at, model):
+    """Skips the blanks before a document and writes the blank that comes first."""
+    written = load_int64(state_at + 8 * WRITTEN)
+    store64(state_at + 8 * BEGUN, written)
+    at = _skip_blanks(text_at, at, stop, model)
+    if at < stop and _word_of(model, PREFIX):
+        written = _put_blank(out_at, sources_at, written, _word_of(model, ESCAPE), at)
+    store64(state_at + 8 * AT, at)
+    store64(state_at + 8 * WRITTEN, written)
+    store64(state_at + 8 * AFTER_BLANK, _word_of(model, SQUEEZE))
+    store64(state_at + 8 * FRESH, READING)
+    # a text without anything but blanks becomes nothing at all
+    return at < stop
+
+
+@_function
+def _finish(stop, out_at, sources_at, state_at, model):
+    """Drops the blanks at a document's end, and writes the one that comes last."""
+    written, begun, read = load_int64(state_at + 8 * WRITTEN), load_int64(state_at + 8 * BEGUN), stop
+    escape = _word_of(model, ESCAPE)
+    size = np.int64(3) if escape else np.int64(1)
+    while _word_of(model, SQUEEZE) and written - size >= begun:
+        last = out_at + written - size
+        if (load32(last) & 0xFFFFFF if escape else load8(last)) != (_ESCAPED if escape else _BLANK_BYTE):
+            break
+        written -= size
+        if sources_at != 0:
+            read = load32(sources_at + 4 * written)
+    if _word_of(model, SUFFIX):
+        written = _put_blank(out_at, sources_at, written, escape, read)
+    store64(state_at + 8 * WRITTEN, written)
+    store64(state_at + 8 * READ, read)
+
+
+@njit(cache=True, nogil=True)
+def normalize_block(text, bounds, model, out, sources, ends, state):
+    """bool: whether all documents are done; if not, `out` has too little room for more than `state` says.
+
+    Args:
+        text: padded UTF-8; document i is text[bounds[i]:bounds[i + 1]].
+        model: int64 [MODEL_WORDS]; the caller holds what it names.
+        out: uint8, with `ROOM` to spare; sources: int32 of the same length, or empty if not wanted.
+        ends: int64: where each document ends in `out`.
+        state: int64 [STATE_WORDS], zeros at first.
+    """
+    text_at, out_at, state_at, model_at = address_of(text), address_of(out), address_of(state), address_of(model)
+    sources_at = address_of(sources) if len(sources) > 0 else np.int64(0)
+    room, done = len(out) - ROOM, True
+    while state[DOCUMENT] < len(bounds) - 1 and done:
+        document = state[DOCUMENT]
+        start, stop = np.int64(bounds[document]), np.int64(bounds[document + 1])
+        if state[WRITTEN] >= room:
+            done = False
+            break
+        if state[FRESH] == READING or _begin(text_at, start, stop, out_at, sources_at, state_at, model_at):
+            _go_on(text_at, stop, out_at, sources_at, room, state_at, model_at)
+            if state[AT] < stop:
+                done = False
+                break
+            _finish(stop, out_at, sources_at, state_at, model_at)
+        else:
+            state[READ] = stop
+        ends[document] = state[WRITTEN]
+        state[FRESH] = NOTHING_READ
+        state[DOCUMENT] = document + 1
+    keep(text), keep(bounds), keep(model), keep(out), keep(sources), keep(ends)
+    return done

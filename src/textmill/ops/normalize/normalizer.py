@@ -6,13 +6,13 @@ import numpy as np
 
 from textmill.errors import DataError
 from textmill.ops.memory import PADDING
-from textmill.ops.normalize import cpu
-from textmill.ops.normalize.charsmap import Charsmap, build_trie, children_of, has_leaf, label_of, offset_of
-from textmill.ops.normalize.reference import ESCAPED_BLANK, BlankRules
+from textmill.ops.normalize import cpu, tables
+from textmill.ops.normalize.charsmap import Charsmap, build_trie
+from textmill.ops.normalize.reference import BlankRules
 
-_ASCII = 128
 _MOST_BYTES = (1 << 31) - 1
 _NO_SOURCES = np.empty(0, dtype=np.int32)
+_ARRAYS = (cpu.CLASSES, cpu.UNTOUCHED, cpu.OWN_RULES, cpu.UNITS, cpu.STRINGS, cpu.USER)
 
 
 class SentencePieceNormalizer:
@@ -27,13 +27,21 @@ class SentencePieceNormalizer:
     """
 
     def __init__(self, charsmap: Charsmap, blanks: BlankRules, user_defined: Iterable[str] = ()) -> None:
-        self._charsmap = charsmap
-        self._blanks = blanks
         strings = sorted({string.encode() for string in user_defined} - {b""})
         if any(0 in string for string in strings):
             raise DataError("a user-defined piece cannot hold U+0000", fix="leave it out")
-        self._user_units = build_trie((string, 0) for string in strings) if strings else np.empty(0, np.uint32)
-        self._classes = _classes(charsmap.units, {string[0] for string in strings})
+        user_units = build_trie((string, 0) for string in strings) if strings else np.empty(0, np.uint32)
+        classes = tables.byte_classes(charsmap, {string[0] for string in strings})
+        untouched, own_rules = tables.wide_characters(charsmap, user_units)
+        self._owned = [classes, untouched, own_rules, charsmap.units, charsmap.strings, user_units]
+        self._model = np.zeros(cpu.MODEL_WORDS, dtype=np.int64)
+        for word, array in zip(_ARRAYS, self._owned, strict=True):
+            self._model[word] = array.ctypes.data
+        self._model[[cpu.NUM_UNITS, cpu.NUM_BYTES, cpu.NUM_USER]] = [len(array) for array in self._owned[3:]]
+        self._model[cpu.LETTERS] = tables.letters(classes)
+        self._model[cpu.SQUEEZE], self._model[cpu.ESCAPE] = blanks.squeeze_blanks, blanks.escape_blanks
+        self._model[cpu.PREFIX] = blanks.dummy_prefix and not blanks.blank_as_suffix
+        self._model[cpu.SUFFIX] = blanks.dummy_prefix and blanks.blank_as_suffix
 
     def __call__(
         self, text: np.ndarray, length: int, *, sources: bool = False
@@ -49,74 +57,61 @@ class SentencePieceNormalizer:
         Raises:
             DataError: no such buffer, or 2 GiB and more.
         """
-        usable = text.dtype == np.uint8 and text.flags.c_contiguous and 0 <= length <= len(text) - PADDING
-        if not usable or length > _MOST_BYTES:
-            raise DataError(
-                f"cannot normalise {length} bytes of a buffer of {text.dtype} [{len(text)}]",
-                fix="use textmill.ops.memory.padded on less than 2 GiB",
-            )
-        rules = self._blanks
-        settings = [int(rules.squeeze_blanks), int(rules.escape_blanks)]
-        prefix = int(rules.dummy_prefix and not rules.blank_as_suffix)
-        progress = [0, 0, int(rules.squeeze_blanks), cpu.NOTHING_READ, length]
-        state = np.array([*progress, *settings, prefix], dtype=np.int64)
+        bounds = np.array([0, length], dtype=np.int64)
         # plain English with escaped blanks grows by a third
-        out = np.empty(length + length // 2 + 4 * cpu.ROOM, dtype=np.uint8)
+        out = np.empty(_room_for(length), dtype=np.uint8)
+        out, ends, origin = self._normalized(text, bounds, out, sources=sources)
+        written = int(ends[0])
+        return out[: written + PADDING], written, origin[: written + 1] if sources else None
+
+    def documents(self, text: np.ndarray, bounds: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(`out` or a larger buffer with the normalised documents one after the other, int64: where each ends there).
+
+        Args:
+            text: uint8, from `padded`; document i is text[bounds[i]:bounds[i + 1]], bounds int64.
+            out: uint8, to be written to.
+
+        Raises:
+            DataError: no such buffers, or 2 GiB and more.
+        """
+        out, ends, _ = self._normalized(text, bounds, out, sources=False)
+        return out, ends
+
+    def _normalized(
+        self, text: np.ndarray, bounds: np.ndarray, out: np.ndarray, *, sources: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        _check(text, bounds)
+        if len(out) < 2 * cpu.ROOM:
+            out = np.empty(_room_for(int(bounds[-1] - bounds[0])), dtype=np.uint8)
         origin = np.empty(len(out), dtype=np.int32) if sources else _NO_SOURCES
-        parts = self._charsmap
-        while True:
-            cpu.normalize_block(text, self._classes, parts.units, parts.strings, self._user_units, out, origin, state)
-            if state[cpu.AT] == length:
-                break
+        ends, state = np.empty(len(bounds) - 1, dtype=np.int64), np.zeros(cpu.STATE_WORDS, dtype=np.int64)
+        while not cpu.normalize_block(text, bounds, self._model, out, origin, ends, state):
             out = _grown(out, int(state[cpu.WRITTEN]))
             origin = _grown(origin, int(state[cpu.WRITTEN])) if sources else origin
-        return self._finished(out, origin, state, sources)
-
-    def _finished(
-        self, out: np.ndarray, origin: np.ndarray, state: np.ndarray, sources: bool
-    ) -> tuple[np.ndarray, int, np.ndarray | None]:
-        written, read, rules = int(state[cpu.WRITTEN]), int(state[cpu.STOP]), self._blanks
-        blank = ESCAPED_BLANK if rules.escape_blanks else b" "
-        while rules.squeeze_blanks and out[max(written - len(blank), 0) : written].tobytes() == blank:
-            written -= len(blank)
-            read = int(origin[written]) if sources else read
-        # a text without anything but blanks becomes nothing at all
-        if rules.dummy_prefix and rules.blank_as_suffix and state[cpu.FRESH] == cpu.READING:
-            out[written : written + len(blank)] = np.frombuffer(blank, dtype=np.uint8)
-            if sources:
-                origin[written : written + len(blank)] = read
-            written += len(blank)
+        written = int(state[cpu.WRITTEN])
+        if written > _MOST_BYTES:
+            raise DataError(f"normalised, the text has {written} bytes", fix="cut it into documents below 2 GiB")
         out[written : written + PADDING] = 0
-        if not sources:
-            return out[: written + PADDING], written, None
-        origin[written] = read
-        return out[: written + PADDING], written, origin[: written + 1]
+        if sources:
+            origin[written] = state[cpu.READ]
+        return out, ends, origin
+
+
+def _check(text: np.ndarray, bounds: np.ndarray) -> None:
+    usable = text.dtype == np.uint8 and text.flags.c_contiguous and bounds.dtype == np.int64 and len(bounds) > 0
+    usable = usable and int(bounds[0]) >= 0 and int(bounds[-1]) <= len(text) - PADDING
+    if not usable or int(bounds[-1]) > _MOST_BYTES or bool((bounds[1:] < bounds[:-1]).any()):
+        raise DataError(
+            f"cannot normalise bytes {bounds[:1]} to {bounds[-1:]} of a buffer of {text.dtype} [{len(text)}]",
+            fix="use textmill.ops.memory.padded on less than 2 GiB",
+        )
+
+
+def _room_for(length: int) -> int:
+    return length + length // 2 + 4 * cpu.ROOM
 
 
 def _grown(array: np.ndarray, used: int) -> np.ndarray:
     larger = np.empty(2 * len(array), dtype=array.dtype)
     larger[:used] = array[:used]
     return larger
-
-
-def _classes(units: np.ndarray, first_bytes: set[int]) -> np.ndarray:
-    """uint8 [256]: the class of each byte.
-
-    Args:
-        first_bytes: those that user-defined strings begin with.
-    """
-    classes = np.full(256, cpu.RULED, dtype=np.uint8)
-    for byte in range(_ASCII):
-        if byte not in first_bytes and not any(label < _ASCII for label in _continuations(units, byte)):
-            classes[byte] = cpu.BLANK if byte == ord(" ") else cpu.PLAIN
-    return classes
-
-
-def _continuations(units: np.ndarray, byte: int) -> list[int]:
-    """How the rules go on that begin with the byte; 0 stands for the rule of the byte alone."""
-    place = offset_of(int(units[0])) ^ byte
-    if place >= len(units) or label_of(int(units[place])) != byte:
-        return []
-    unit = int(units[place])
-    base = place ^ offset_of(unit)
-    return children_of(units, base) + [0] * has_leaf(unit)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from textmill.errors import DataError
 from textmill.ops.split import BLOCK_PIECES, Splitter, splitter
 from textmill.ops.split.marked import GAP, MATCH, behave
 from textmill.ops.split.reference import marked_ends
@@ -28,34 +29,57 @@ class Step:
     """Whether the stretches between the matches count as the matches."""
 
 
-def cut_in_steps(steps: Sequence[Step], text: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+def cut_in_steps(
+    steps: Sequence[Step],
+    text: np.ndarray,
+    start: int,
+    stop: int,
+    pieces: tuple[np.ndarray, np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """(end of every piece relative to `start`, its mark): int32 and uint8; pieces marked `GAP` are to be dropped.
 
     The pieces tile `text[start:stop]`; `marked.compacted` makes a buffer of those that are kept.
 
     Args:
         text: uint8, from `padded`.
+        pieces: (ends, marks) of what is there already, tiling the same; None: one piece.
 
     Raises:
         NotSupportedError: a step's pattern cannot be used; ConfigError: its behaviour is unknown.
-        DataError: as for `Splitter.cut`.
+        DataError: as for `Splitter.cut`, or the pieces do not tile.
     """
-    ends, kept = splitter("whole").cut(text, start, stop)
+    ends, kept = splitter("whole").cut(text, start, stop) if pieces is None else pieces
+    _check_tiling(ends, kept, stop - start)
+    whole = bool(kept.all())
     for step in steps:
         cut = splitter(step.split)
-        first = len(ends) < 2 and kept.all()
-        fine, marks = cut.cut(text, start, stop) if first else _cut_within(cut, text, start, ends)
-        # an old piece ends where a new one does: nothing is merged across
-        old_end = np.zeros(stop - start + 1, np.bool_)
-        old_end[ends] = True
+        fine, marks = cut.cut(text, start, stop) if len(ends) < 2 and whole else _cut_within(cut, text, start, ends)
+        walls = None
+        if not whole or (len(ends) > 1 and step.behavior not in ("isolated", "removed")):
+            # an old piece ends where a new one does: nothing is merged across
+            old_end = np.zeros(stop - start + 1, np.bool_)
+            old_end[ends] = True
+            walls = old_end[fine]
         if not cut.drops_gaps:
-            fine, marks = behave(fine, marks, step.behavior, invert=step.invert, walls=old_end[fine])
-        if not kept.all():
+            fine, marks = behave(fine, marks, step.behavior, invert=step.invert, walls=walls)
+        if not whole:
             # as many old pieces end before a new one as stand before the one in which it lies
             walls = old_end[fine]
             marks = np.where(kept[np.cumsum(walls) - walls] == MATCH, marks, np.uint8(GAP))
         ends, kept = fine, marks
+        whole = bool(kept.all())
     return ends, kept
+
+
+def _check_tiling(ends: np.ndarray, marks: np.ndarray, length: int) -> None:
+    last = int(ends[-1]) if len(ends) else 0
+    flat = ends.flags.c_contiguous and marks.flags.c_contiguous and ends.dtype == np.int32 and marks.dtype == np.uint8
+    grows = len(ends) == 0 or (int(ends[0]) > 0 and bool((ends[1:] > ends[:-1]).all()))
+    if not (flat and grows and len(ends) == len(marks) and last == length):
+        raise DataError(
+            f"{len(ends)} pieces with {len(marks)} marks, the last of which ends at {last}, do not tile {length} bytes",
+            fix="pass what cut_in_steps returned",
+        )
 
 
 def _cut_within(cut: Splitter, text: np.ndarray, start: int, outer: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

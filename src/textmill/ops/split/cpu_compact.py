@@ -15,7 +15,7 @@ def compact(text, start, ends, marks, kept, out, out_ends, sources):
         marks: uint8, one a piece.
         out: uint8, receives the kept bytes; 8 bytes longer than they are.
         out_ends: int32, receives the end of each kept piece in `out`.
-        sources: int32, receives for each kept byte its place relative to `start`.
+        sources: int32, receives for each kept byte its place relative to `start`; empty: not wanted.
     """
     origin = address_of(text) + start
     end, mark = address_of(ends), address_of(marks)
@@ -28,9 +28,10 @@ def compact(text, start, ends, marks, kept, out, out_ends, sources):
         if load8(mark + piece) == kept:
             for place in range(0, stop - at, 8):
                 store64(buffer + length + place, load64(origin + at + place))
-            for place in range(at, stop):
-                store32(source, place)
-                source += 4
+            if len(sources) > 0:
+                for place in range(at, stop):
+                    store32(source, place)
+                    source += 4
             length += stop - at
             store32(out_end, length)
             out_end += 4

@@ -15,6 +15,9 @@ class Plain:
     """Whether only matches are kept; what lies between them, white space, is in no token."""
 
 
+NEW_NUMBERS = "NN"
+"""Numbers of Unicode 17, which `tokenizers`' rule for digits knows, as character ranges."""
+
 PLAIN = {
     # `Whitespace`: words, and runs of what is neither word nor white space
     "whitespace": Plain(r"\p{Word}+|[^\p{Word}\s]+", drops_gaps=True),
@@ -25,8 +28,8 @@ PLAIN = {
     # `Punctuation`
     "punctuation": Plain(r"\p{Punctuation}"),
     # `Digits`: runs of numbers, or each alone (`individual_digits`)
-    "digits": Plain(r"\p{N}+"),
-    "single_digits": Plain(r"\p{N}"),
+    "digits": Plain(rf"[\p{{N}}{NEW_NUMBERS}]+"),
+    "single_digits": Plain(rf"[\p{{N}}{NEW_NUMBERS}]"),
     # `Metaspace`: a piece begins at each blank, which may be written as U+2581
     "metaspace": Plain(r"[ \u2581][^ \u2581]*|[^ \u2581]+"),
     # each code point, and no splitting at all

@@ -52,6 +52,8 @@ def prune(
     """
     if (vocab_size is None) == (min_count is None):
         raise ConfigError("pruning needs a vocabulary size or a least count, one of the two", fix="give vocab_size")
+    if min_count is not None and min_count < 1:
+        raise ConfigError(f"the least count must be >= 1, got {min_count}", fix="use 1 to keep what is used at all")
     pipeline = tokenizer.pipeline
     needed = _needed(pipeline, set(keep), keep_alphabet=keep_alphabet)
     present = sum(token is not None for token in pipeline.strings)
@@ -124,7 +126,7 @@ def _chosen(
         if pipeline.strings[id] is None or id in kept:
             continue
         if vocab_size is None:
-            if counts[id] < (min_count or 0):
+            if counts[id] < (min_count or 1):
                 break
             kept |= parts(id)
         elif len(kept) < vocab_size:

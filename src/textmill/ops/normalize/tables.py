@@ -1,0 +1,111 @@
+"""What the kernel asks before it walks through the tries of rules: tables of bytes and of characters."""
+
+import numpy as np
+
+from textmill.ops.normalize import cpu
+from textmill.ops.normalize.charsmap import Charsmap, children_of, has_leaf, label_of, offset_of
+
+_ASCII = 128
+_LABEL = (1 << 31) | 0xFF
+_LEAF = 1 << 8
+_FAR = 1 << 9
+_BLANK = ord(" ")
+# visible characters
+_FIRST, _AFTER = 0x21, 0x7F
+
+
+def byte_classes(charsmap: Charsmap, first_bytes: set[int]) -> np.ndarray:
+    """uint8 [512]: the class of each byte, then what each byte of the first two classes becomes.
+
+    Args:
+        first_bytes: those that user-defined strings begin with.
+    """
+    classes = np.concatenate([np.full(256, cpu.RULED), np.arange(256)]).astype(np.uint8)
+    for byte in range(_ASCII):
+        own, following = _rules_from(charsmap.units, byte)
+        becomes = byte if own is None else _single(charsmap.strings, own)
+        if byte in first_bytes or becomes is None or any(label < _ASCII for label in following):
+            continue
+        classes[byte] = cpu.BLANK if becomes == _BLANK else cpu.PLAIN
+        classes[256 + byte] = becomes
+        classes[following] |= cpu.JOINS
+    return classes
+
+
+def letters(classes: np.ndarray) -> int:
+    """What becomes of visible ASCII characters; see `cpu`."""
+    visible = np.arange(_FIRST, _AFTER)
+    if (classes[_FIRST:_AFTER] & cpu.RULED).any():
+        return cpu.EACH_BYTE
+    becomes = classes[256 + _FIRST : 256 + _AFTER]
+    if (becomes == visible).all():
+        return cpu.AS_IT_IS
+    lower = np.frombuffer(bytes(visible.tolist()).lower(), dtype=np.uint8)
+    return cpu.LOWER_CASE if (becomes == lower).all() else cpu.EACH_BYTE
+
+
+def wide_characters(charsmap: Charsmap, user_units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 [8192]: a bit for each code point that no rule begins with, int32 [65536]: where among the replacements
+    that of the code point begins, if its own rule is the only one that begins with it, otherwise -1).
+
+    Of the characters of two and three bytes alone.
+    """
+    codes = np.arange(_ASCII, cpu.NUM_WIDE)
+    codes = codes[(codes < 0xD800) | (codes > 0xDFFF)]
+    two = codes < 0x800
+    columns = [np.where(two, 0xC0 | codes >> 6, 0xE0 | codes >> 12), 0x80 | np.where(two, codes, codes >> 6) & 0x3F]
+    columns.append(np.where(two, 0, 0x80 | codes & 0x3F))
+    begun, places, alone = _walk(charsmap.units, columns, two)
+    by_user = _walk(user_units, columns, two)[0] if len(user_units) else np.zeros(len(codes), dtype=bool)
+    untouched = np.zeros(cpu.NUM_WIDE, dtype=bool)
+    untouched[codes[~begun & ~by_user]] = True
+    own_rules = np.full(cpu.NUM_WIDE, -1, dtype=np.int32)
+    own = np.flatnonzero(alone & ~by_user & ~two)
+    own_rules[codes[own]] = np.minimum(charsmap.units[places[own]] & 0x7FFFFFFF, len(charsmap.strings) - 1)
+    return np.packbits(untouched, bitorder="little"), own_rules
+
+
+def _walk(
+    units: np.ndarray, columns: list[np.ndarray], two: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each character: whether some string of the trie begins with it or it with a string, the place of its node's
+    children, and whether it is a string and no longer one begins with it."""
+    size, count = len(units), len(two)
+    places = np.full(count, offset_of(int(units[0])), dtype=np.int64)
+    alive, begun, leaf = np.ones(count, dtype=bool), np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
+    for depth, column in enumerate(columns):
+        steps = alive & ~two if depth == 2 else alive
+        nodes = places ^ column
+        found = units[np.minimum(nodes, size - 1)].astype(np.int64)
+        good = steps & (nodes < size) & ((found & _LABEL) == column)
+        children = nodes ^ ((found >> 10) << ((found & _FAR) >> 6))
+        good &= children < size
+        places = np.where(good, children, places)
+        alive = good | (alive & two) if depth == 2 else good
+        leaf = np.where(steps, good & ((found & _LEAF) != 0), leaf)
+        begun |= leaf
+    begun |= alive
+    alone = leaf & alive
+    for place in np.unique(places[alone]).tolist():
+        if children_of(units, place):
+            alone &= places != place
+    return begun, places, alone
+
+
+def _rules_from(units: np.ndarray, byte: int) -> tuple[int | None, list[int]]:
+    """(the value of the rule of the byte alone, the bytes with which longer rules go on)."""
+    place = offset_of(int(units[0])) ^ byte
+    if place >= len(units) or label_of(int(units[place])) != byte:
+        return None, []
+    unit = int(units[place])
+    base = place ^ offset_of(unit)
+    if base >= len(units):
+        return None, []
+    return (int(units[base]) & 0x7FFFFFFF if has_leaf(unit) else None), children_of(units, base)
+
+
+def _single(strings: np.ndarray, value: int) -> int | None:
+    """The byte that a replacement is; None if it is none, or more than one, or not ASCII."""
+    value = min(value, len(strings) - 1)
+    string = strings[value : value + 2].tolist()
+    return string[0] if len(string) == 2 and 0 < string[0] < _ASCII and string[1] == 0 else None

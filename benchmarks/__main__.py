@@ -54,8 +54,8 @@ def listing() -> str:
     lines = []
     for name in NAMES:
         module = load(name)
-        lines.append(f"{name:14}{module.ABOUT}")
-        lines += [f"{'':14}  goal: {goal}" for goal in module.GOALS]
+        lines.append(f"{name:16}{module.ABOUT}")
+        lines += [f"{'':16}  goal: {goal}" for goal in module.GOALS]
     return "\n".join(lines)
 
 

@@ -307,7 +307,7 @@ def test_a_missing_part_of_a_model_folder(name: str, copy: Path, capsys: Capture
 
 def test_a_folder_that_is_no_tokenizer(text: Path, tmp_path: Path, capsys: Capture) -> None:
     assert "holds no tokenizer" in refused(capsys, "tokenizer", "encode", tmp_path, text)
-    assert "is not a tokenizer file that is known here" in refused(capsys, "tokenizer", "show", text, "x")
+    assert "is no vocab.txt: it has no line [UNK]" in refused(capsys, "tokenizer", "show", text, "x")
     assert "does not exist" in refused(capsys, "tokenizer", "decode", tmp_path / "none", text)
     assert "holds no tokenizer" in refused(capsys, "pretrain", "gpt", text, "--tokenizer", tmp_path)
     (tmp_path / "tokenizer.json").write_text('{"a": 1}')

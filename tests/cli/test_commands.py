@@ -129,17 +129,6 @@ def test_special_tokens_only_on_request(finished: Path, tmp_path: Path, capsys: 
     assert str(end) not in printed(capsys, *words)[0].split()
 
 
-def test_tokenizer_show(finished: Path, capsys: Capture) -> None:
-    shown = "the list 猫"
-    words = ("tokenizer", "show", finished / "tokenizer", shown)
-    tokens = json.loads(printed(capsys, *words, "--json")[0])
-    assert tokens["ids"] == Tokenizer.load(finished / "tokenizer").encode(shown)
-    assert len(tokens["tokens"]) == len(tokens["ids"])
-    out, _ = printed(capsys, *words)
-    assert " ".join(map(str, tokens["ids"])) in out
-    assert f"{len(tokens['ids'])} tokens" in out
-
-
 # --- pretrain
 
 

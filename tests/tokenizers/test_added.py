@@ -6,8 +6,8 @@ import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from textmill.tokenizers import Tokenizer, peer_classes
 from textmill.tokenizers import added as added_module
-from textmill.tokenizers import peer_classes
 from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.pipeline import TEXT, AddedToken
 
@@ -149,3 +149,30 @@ def test_white_space_that_many_tokens_take_is_read_once():
     parts = AddedTokenFinder([AddedToken(content=" ", id=1, rstrip=True)]).cut(text, 0, len(text))
     assert parts[:2] == [(0, len(text), 1), (1, len(text), 1)]
     assert len(parts) == len(text)
+
+
+@pytest.mark.parametrize("normalizer", [tokenizers.normalizers.Lowercase(), tokenizers.normalizers.NFD()])
+@settings(max_examples=60)
+@given(st.data())
+def test_a_tokenizer_gives_the_ids_and_offsets_of_the_peer(tmp_path_factory, normalizer, data):
+    """Tokens found before and after a normaliser, in a tokenizer of characters."""
+    other = peer([])
+    other.model = tokenizers.models.WordLevel({"?": 0, "a": 1, "b": 2, "é": 3, "e": 4}, unk_token="?")
+    other.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex("."), "isolated")
+    other.normalizer = normalizer
+    contents = st.text("abB é\u3000.", min_size=2, max_size=3)
+    # which of two tokens with one normal form is found is left to chance there
+    for content in data.draw(st.lists(contents, max_size=6, unique_by=normalizer.normalize_str)):
+        names = ("single_word", "lstrip", "rstrip", "normalized", "special")
+        flags = {name: data.draw(st.booleans()) for name in names}
+        add = other.add_special_tokens if flags["special"] else other.add_tokens
+        add([tokenizers.AddedToken(content, **flags)])
+    path = tmp_path_factory.mktemp("added") / "tokenizer.json"
+    other.save(str(path))
+    ours = Tokenizer.load(path)
+    text = data.draw(st.text("abB é\u3000.", max_size=14))
+    for allow_special in (True, False):
+        other.encode_special_tokens = not allow_special
+        expected = other.encode(text)
+        assert ours.encode_with_spans(text, allow_special=allow_special) == (expected.ids, expected.offsets)
+        assert ours.encode(text, allow_special=allow_special) == expected.ids

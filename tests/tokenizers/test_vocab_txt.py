@@ -49,9 +49,9 @@ def test_windows_line_ends(vocab):
     ("content", "problem"),
     [
         (b"[UNK]\na\na\n", r"line 3: the token 'a' stands in line 2 already. Fix: a vocab.txt has each token once"),
-        (b"a\nb\n", r"has no line \[UNK\]"),
+        (b"a\nb\n", r"is no vocab.txt: it has no line \[UNK\]"),
         (b"[UNK]\n\xff\n", "cannot read .*utf-8"),
-        (b"", r"has no line \[UNK\]"),
+        (b"", r"is no vocab.txt: it has no line \[UNK\]"),
     ],
 )
 def test_damaged_files(vocab, content, problem):

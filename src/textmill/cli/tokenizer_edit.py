@@ -3,6 +3,7 @@
 FOLDER is a tokenizer's folder or file, or a model's folder, whose embeddings are carried along.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -65,7 +66,6 @@ class Extend(Editing, Reading, Saying):
     """CPU threads."""
 
     def run(self) -> int:
-        from textmill.cli.terminal import progress_of
         from textmill.tokenizers.surgery import extend
         from textmill.tokenizers.surgery.extending import ExtensionRules
 
@@ -74,9 +74,8 @@ class Extend(Editing, Reading, Saying):
             min_frequency=self.min_frequency, max_token_length=self.max_token_length, allow_fewer=self.allow_fewer
         )
         seen = _Beginning()
-        with progress_of("learning", quiet=self.quiet) as move:
-            texts = seen.of(_documents(self, self.inputs))
-            edit = extend(before, texts, self.tokens, rules, progress=move, threads=self.threads)
+        with _documents(self, self, self.inputs) as documents:
+            edit = extend(before, seen.of(documents), self.tokens, rules, threads=self.threads)
         return _finish(self, before, model, edit, self, seen.texts)
 
 
@@ -111,15 +110,16 @@ class Prune(Editing, Reading, Saying):
 
             keep = named_ids(model)
         seen = _Beginning()
-        edit = prune(
-            before,
-            seen.of(_documents(self, self.inputs)),
-            vocab_size=self.vocab_size,
-            min_count=self.min_count,
-            keep=keep,
-            keep_alphabet=not self.drop_characters,
-            threads=self.threads,
-        )
+        with _documents(self, self, self.inputs) as documents:
+            edit = prune(
+                before,
+                seen.of(documents),
+                vocab_size=self.vocab_size,
+                min_count=self.min_count,
+                keep=keep,
+                keep_alphabet=not self.drop_characters,
+                threads=self.threads,
+            )
         return _finish(self, before, model, edit, self, seen.texts)
 
 
@@ -211,18 +211,19 @@ def _opened(path: Path) -> "tuple[Tokenizer, ModelFolder | None]":
     return Tokenizer.load(path), None
 
 
-def _documents(reading: Reading, inputs: tuple[str, ...]) -> Iterator[bytes]:
+@contextlib.contextmanager
+def _documents(reading: Reading, saying: Saying, inputs: tuple[str, ...]) -> Iterator[Iterator[bytes]]:
+    """The documents, with a bar for those that have been read."""
+    from textmill.cli.terminal import reading_bar
     from textmill.corpus import ReadReport, read_documents, resolve_inputs
 
-    return iter(
-        read_documents(
-            list(resolve_inputs(inputs)),
-            field=reading.field,
-            errors=reading.errors,
-            documents=reading.documents,
-            report=ReadReport(),
-        )
+    report = ReadReport()
+    sources = list(resolve_inputs(inputs))
+    documents = read_documents(
+        sources, field=reading.field, errors=reading.errors, documents=reading.documents, report=report
     )
+    with reading_bar(sources, report, quiet=saying.quiet) as watched:
+        yield watched(documents)
 
 
 def _finish(

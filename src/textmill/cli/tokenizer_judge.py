@@ -147,6 +147,8 @@ class Compare(Reading, Saying):
         from textmill.tasks.judge import compare
         from textmill.tokenizers import Tokenizer
 
+        if not self.folders:
+            raise ConfigError("there must be a tokenizer to judge, got none", fix="name one or more before --on")
         if not 0 < self.alpha < float("inf"):
             raise ConfigError(f"--alpha must be > 0, got {self.alpha}", fix="use 2.5")
         if not 0 < self.megabytes < float("inf"):

@@ -45,7 +45,7 @@ def counts_in_words(cells: Sequence[Cell]) -> str:
     said = f"{len(cells):,} tokens, {num_characters:,} characters, {num_bytes:,} bytes"
     if cells:
         said += f": {num_bytes / len(cells):.2f} bytes a token"
-    names = {"part": "of bytes", "unknown": "unknown", "special": "special"}
+    names = {"part": "of them bytes of characters", "unknown": "unknown", "special": "special"}
     for kind, name in names.items():
         count = sum(cell.kind == kind for cell in cells)
         said += f"; {count} {name}" if count else ""

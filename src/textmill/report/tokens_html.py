@@ -42,7 +42,7 @@ def tokens_page(cells: Sequence[Cell], *, name: str, algorithm: str, vocab_size:
     return _rendered(
         "tokens.html",
         title=visible(name),
-        algorithm=algorithm,
+        algorithm=visible(algorithm),
         vocab_size=vocab_size,
         headlines=headlines,
         cells=cells,

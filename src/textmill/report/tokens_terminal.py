@@ -45,8 +45,9 @@ def print_cells(cells: Sequence[Cell], console: Console) -> None:
 
     def flush() -> None:
         if above.plain:
-            console.print(above)
-            console.print(below)
+            # a single token may be longer than the line
+            console.print(above, soft_wrap=True)
+            console.print(below, soft_wrap=True)
         above.truncate(0)
         below.truncate(0)
 
@@ -61,7 +62,7 @@ def print_cells(cells: Sequence[Cell], console: Console) -> None:
         if "\n" in cell.text:
             flush()
     flush()
-    console.print(Text(counts_in_words(cells)), style="dim")
+    console.print(Text(counts_in_words(cells)), style="dim", soft_wrap=True)
     legend(cells, console)
 
 
@@ -78,7 +79,7 @@ def legend(cells: Sequence[Cell], console: Console) -> None:
             line.append(mark, style=_STYLES[kind])
             line.append(f" {meaning}", style="dim")
     if line.plain:
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def style_of(cell: Cell, index: int) -> str:
@@ -101,7 +102,7 @@ def print_difference(names: tuple[str, str], rows: tuple[Sequence[Cell], Sequenc
     """Two tokenizers' tokens of one text one above the other, with a `┃` where only one of them cuts."""
     size = max(map(cell_len, names))
     labels = [Text.assemble((name, "bold"), " " * (size - cell_len(name) + 2)) for name in names]
-    limit = max(20, min(console.width, _WIDEST) - size - 2)
+    limit = min(console.width, _WIDEST) - size - 2
     lines, used = [Text(), Text()], 0
     for column in _columns(rows):
         width = cell_len(column[0].plain)
@@ -114,12 +115,12 @@ def print_difference(names: tuple[str, str], rows: tuple[Sequence[Cell], Sequenc
     _print_rows(labels, lines, console)
     only = [sum(cell.differs for cell in row) for row in rows]
     counts = f"{len(rows[0])} and {len(rows[1])} tokens; {only[0]} and {only[1]} of them are not tokens of the other"
-    console.print(Text(counts, style="dim"))
+    console.print(Text(counts, style="dim"), soft_wrap=True)
 
 
 def _print_rows(labels: Sequence[Text], lines: Sequence[Text], console: Console) -> None:
     for label, line in zip(labels, lines, strict=True):
-        console.print(label + line)
+        console.print(label + line, soft_wrap=True)
     console.print()
 
 

@@ -7,12 +7,15 @@ it being dropped.
 
 import functools
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from textmill.tokenizers import peer_classes
+
+if TYPE_CHECKING:
+    from textmill.ops.normalize import Rules
 
 Changes = list[tuple[str, int]]
 NOWHERE = -1
@@ -137,18 +140,28 @@ class Translation(dict[int, str | int]):
 class Graphemes:
     """The step `Precompiled`: clusters of characters, and the characters of those that no rule fits, are replaced."""
 
-    def __init__(self, rules: Mapping[bytes, bytes]) -> None:
-        self._rules = {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in rules.items()}
-        self._single = Translation(lambda code: self._rules.get(chr(code), code))
+    def __init__(self, rules: "Rules") -> None:
+        self._rules = rules
+        self._single = Translation(lambda code: code if (found := self._rule(chr(code))) is None else found)
 
     def __call__(self, text: str) -> str:
-        if "\r\n" not in text and (text.isascii() or _extending().isdisjoint(text)):
+        if "\r\n" not in text and (text.isascii() or extending().isdisjoint(text)):
             return text.translate(self._single)
         out, last = [], 0
         for match in _clusters().finditer(text):
             out += [text[last : match.start()].translate(self._single), self._cluster(match.group())]
             last = match.end()
         return "".join([*out, text[last:].translate(self._single)])
+
+    def _rule(self, text: str) -> str | None:
+        """What the whole text is replaced by, if there is a rule for it."""
+        found = self._rules.get(text.encode("utf-8", "surrogatepass"))
+        return None if found is None else found.decode("utf-8", "replace")
+
+    def _own(self, character: str) -> tuple[str, str]:
+        """(character, what becomes of it on its own)."""
+        found = self._single[ord(character)]
+        return character, found if isinstance(found, str) else character
 
     def _cluster(self, cluster: str) -> str:
         whole = self._found(cluster)
@@ -158,7 +171,7 @@ class Graphemes:
         """What the shortest rule says that fits the beginning, for the whole cluster."""
         if len(cluster.encode("utf-8", "surrogatepass")) < _GRAPHEME_BYTES:
             for length in range(1, len(cluster) + 1):
-                if (found := self._rules.get(cluster[:length])) is not None:
+                if (found := self._rule(cluster[:length])) is not None:
                     return found
         return None
 
@@ -167,15 +180,15 @@ class Graphemes:
         parts: list[tuple[str, str]] = []
         last = 0
         for match in _clusters().finditer(text):
-            parts += [(character, self._rules.get(character, character)) for character in text[last : match.start()]]
+            parts += map(self._own, text[last : match.start()])
             cluster = match.group()
             whole = self._found(cluster)
             if whole is None:
-                parts += [(character, self._rules.get(character, character)) for character in cluster]
+                parts += map(self._own, cluster)
             else:
                 parts.append((cluster, whole))
             last = match.end()
-        parts += [(character, self._rules.get(character, character)) for character in text[last:]]
+        parts += map(self._own, text[last:])
         return _changes_of_parts(parts)
 
 
@@ -203,7 +216,8 @@ _EXTENDING = r"\p{Grapheme_Extend}\p{GCB=SpacingMark}\u200d"
 
 
 @functools.cache
-def _extending() -> frozenset[str]:
+def extending() -> frozenset[str]:
+    """The characters that a cluster takes along."""
     import regex
 
     return frozenset(regex.findall(f"[{_EXTENDING}]", "".join(map(chr, range(peer_classes.NUM_CODE_POINTS)))))

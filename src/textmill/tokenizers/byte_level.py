@@ -4,6 +4,8 @@ The 188 bytes that are printable in Latin-1 stand for themselves; the others, in
 Source: `bytes_to_unicode` in openai/gpt-2, src/encoder.py.
 """
 
+import codecs
+
 
 def _alphabet() -> str:
     printable = {*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)}
@@ -13,8 +15,7 @@ def _alphabet() -> str:
 
 BYTE_CHARACTERS = _alphabet()
 """The character of each byte: BYTE_CHARACTERS[32] is 'Ġ'."""
-_TO_CHARACTERS = dict(enumerate(BYTE_CHARACTERS))
-_BYTES = {character: byte for byte, character in enumerate(BYTE_CHARACTERS)}
+_TO_BYTES = codecs.charmap_build(BYTE_CHARACTERS)
 
 BYTES_IN_ORDER = sorted(range(256), key=BYTE_CHARACTERS.__getitem__)
 """The bytes in the order of their characters, which is the order of their ids in a vocabulary trained by tokenizers."""
@@ -26,7 +27,7 @@ def to_characters(token: bytes) -> str:
     >>> to_characters(" né".encode())
     'ĠnÃ©'
     """
-    return token.decode("latin-1").translate(_TO_CHARACTERS)
+    return codecs.charmap_decode(token, "strict", BYTE_CHARACTERS)[0]
 
 
 def to_bytes(token: str) -> bytes | None:
@@ -36,6 +37,6 @@ def to_bytes(token: str) -> bytes | None:
     (b' n\\xc3\\xa9', None)
     """
     try:
-        return bytes(map(_BYTES.__getitem__, token))
-    except KeyError:
+        return codecs.charmap_encode(token, "strict", _TO_BYTES)[0]
+    except UnicodeEncodeError:
         return None

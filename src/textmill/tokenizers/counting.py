@@ -2,10 +2,11 @@
 
 Where a kernel finds the pieces, it counts them as they come. Every other pipeline counts in two passes: coarse words
 are cut by a kernel and counted, then each different one is normalised and split once, with its count as weight. That is
-the same, as no step looks across the blanks at which coarse words end.
+the same where no step looks across the blanks at which coarse words end; elsewhere every text goes through the steps.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from textmill.tokenizers.steps import (
     BertSplit,
     FixedLength,
     Metaspace,
+    Normalizer,
     Pattern,
     SentencePiece,
     Whitespace,
@@ -40,7 +42,7 @@ _BLANK = "▁"
 _MARK = "qzxjkvwqzxjkv"
 """Stands between coarse words while they are taken together: letters that no step changes or cuts."""
 _WORDS_AT_ONCE = 1 << 16
-_LINE_WORDS = r" *[^ \n\r]+"
+_LINE_WORDS, _WORDS = r" *[^ \n\r]+", r" *[^ ]+| +"
 _ESCAPED_WORDS = r"▁*[^▁]+|▁+"
 _RULES = {BertSplit: "bert", Whitespace: "whitespace", WhitespaceSplit: "whitespace_split", Metaspace: "metaspace"}
 """Splits for which there is a kernel."""
@@ -104,20 +106,30 @@ def read_counted(paths: Sequence[Path], front: Pipeline) -> PieceCounts:
 
 def facts(front: Pipeline) -> dict[str, Any]:
     """What counts depend on besides the text: counts of equal facts may be merged."""
-    return {"normalizers": [repr(step) for step in front.normalizers], "splits": [repr(step) for step in front.splits]}
+    return {"normalizers": [_described(step) for step in front.normalizers], "splits": list(map(repr, front.splits))}
 
 
-def _passes(front: Pipeline) -> tuple[Splitter, bool]:
-    """(the splitter of the first pass, whether a second one follows)."""
+def _described(step: Normalizer) -> str:
+    if isinstance(step, SentencePiece):
+        # tables of replacements are long
+        digest = hashlib.blake2b(step.charsmap, digest_size=16).hexdigest()
+        return f"{dataclasses.replace(step, charsmap=b'')!r} of {digest}"
+    return repr(step)
+
+
+def _passes(front: Pipeline) -> tuple[Splitter | None, bool]:
+    """(the splitter of the first pass, whether a second one follows). None: each text goes through the steps."""
     pattern = _one_pattern(front)
     if pattern is not None:
         return splitter(pattern), False
-    kinds = tuple(type(step) for step in (*front.normalizers, *front.splits))
-    if any(kind in (WhitespaceSplit, Whitespace, BertSplit) for kind in kinds):
+    kinds = {type(step) for step in (*front.normalizers, *front.splits)}
+    if kinds & {WhitespaceSplit, Whitespace, BertSplit}:
         return splitter("whitespace_split"), True
-    if any(kind in (SentencePiece, Metaspace) for kind in kinds):
+    if SentencePiece in kinds:
         return splitter(_LINE_WORDS), True
-    return splitter("whole"), True
+    if front.splits == (Metaspace(),):
+        return splitter(_WORDS), True
+    return None, False
 
 
 def _one_pattern(front: Pipeline) -> str | None:
@@ -138,11 +150,15 @@ def _prepared(text: str | bytes, front: Pipeline) -> bytes:
     return data
 
 
-def _adder(front: Pipeline, cut: Splitter, *, only_matches: bool) -> Callable[[PieceCounter, str | bytes], None]:
+def _adder(front: Pipeline, cut: Splitter | None, *, only_matches: bool) -> Callable[[PieceCounter, str | bytes], None]:
     """What adds the pieces of one text to a counter."""
 
     def add(counter: PieceCounter, text: str | bytes) -> None:
         data = _prepared(text, front)
+        if cut is None:
+            buffer, ends, kept_pieces = _pieces(data, front)
+            counter.add(buffer, 0, ends, weights=kept_pieces.astype(np.int64))
+            return
         buffer = padded(data)
         ends = np.empty(min(BLOCK_PIECES, len(data) + 1), dtype=np.int32)
         if not only_matches:
@@ -228,11 +244,12 @@ def _pieces(data: bytes, front: Pipeline) -> tuple[np.ndarray, np.ndarray, np.nd
     if rule is not None:
         normal = text.encode("utf-8", "surrogateescape")
         buffer = padded(normal)
-        ends, marks = splitter(rule).cut(buffer, 0, len(normal))
-        return buffer, ends, marks == MATCH
-    found = split(text, front.splits)
-    normal = found.text.encode("utf-8", "surrogateescape")
-    ends = found.ends if len(normal) == len(found.text) else byte_offsets(found.text)[found.ends]
+        found = splitter(rule)
+        ends, marks = found.cut(buffer, 0, len(normal))
+        return buffer, ends, (marks == MATCH) | (not found.drops_gaps)
+    pieces = split(text, front.splits)
+    normal = pieces.text.encode("utf-8", "surrogateescape")
+    ends = pieces.ends if len(normal) == len(pieces.text) else byte_offsets(pieces.text)[pieces.ends]
     return padded(normal), ends.astype(np.int32), np.ones(len(ends), dtype=np.bool_)
 
 

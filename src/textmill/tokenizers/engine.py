@@ -1,5 +1,6 @@
 """Bytes to ids for one pipeline: the model's encoder, and a thread's own working memory."""
 
+import operator
 import threading
 from collections.abc import Iterator, Sequence
 
@@ -36,8 +37,11 @@ def bpe_encoder(model: BpeModel, vocab_size: int) -> BpeEncoder:
         return BpeEncoder.from_ranks(model.tokens)
     ids = model.tokens
     byte_ids = np.array([ids.get(bytes([byte]), vocab_size + byte) for byte in range(256)], dtype=np.int32)
-    rows = [(ids[left], ids[right], ids[left + right]) for left, right in model.merges]
-    merges = np.array(rows, dtype=np.int32).reshape(-1, 3)
+    merges = np.empty((len(model.merges), 3), dtype=np.int32)
+    if len(merges):
+        lefts, rights = zip(*model.merges, strict=True)
+        for column, tokens in enumerate((lefts, rights, map(operator.add, lefts, rights))):
+            merges[:, column] = np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
     return BpeEncoder.from_merges(byte_ids, merges, ids if model.whole_pieces else None)
 
 
@@ -52,7 +56,7 @@ class Workspace(threading.local):
         assert split is not None
         assert isinstance(pipeline.model, BpeModel)
         self.splitter = splitter(split)
-        self.vocab_size = len(pipeline.token_bytes)
+        self.vocab_size = pipeline.vocab_size
         self.lacks_bytes = any(bytes([byte]) not in pipeline.model.tokens for byte in range(256))
         self.encoder = encoder
         self.text = np.zeros(_OWN_TEXT_BYTES + PADDING, dtype=np.uint8)
@@ -107,14 +111,12 @@ class Workspace(threading.local):
     def character_spans(self, data: Buffer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(int32 ids, int32 starts, int32 ends): token i has a byte of each of the characters starts[i] to ends[i] - 1.
 
-        Where every token begins with a character the two arrays share their memory.
+        In a text of ASCII alone the two arrays share their memory.
         """
-        buffer = self.buffer(data)
-        (ids,) = self.encode(buffer, 0, len(data))
         if isinstance(data, bytes) and data.isascii():
-            bounds = self.encoder.bounds(ids)
-            return ids, bounds[:-1], bounds[1:]
-        return ids, *self.encoder.character_spans(buffer, 0, len(data), ids)
+            return self.byte_spans(data)
+        (ids,) = self.encode(self.buffer(data), 0, len(data))
+        return ids, *self.encoder.character_spans(ids)
 
     def _checked(self, ids: np.ndarray) -> np.ndarray:
         """The ids, if every byte had a token.

@@ -25,7 +25,9 @@ GROUP_BYTES = 1 << 19
 _PART_BYTES = 1 << 28
 """Text whose ids are gathered in one array; the ids of what follows are put together with a copy."""
 _NO_MARKS = np.empty(0, dtype=np.int64)
-_PIECES_AT_ONCE = 1 << 14
+Group = tuple[Sequence[Buffer], np.ndarray]
+"""Documents, and their bounds as `DocumentEncoder.encode` takes them."""
+_PIECES_AT_ONCE = 1 << 16
 _MARKS_AT_ONCE = 1 << 12
 
 
@@ -43,10 +45,11 @@ class DocumentEncoder:
         self._marks = np.empty(_MARKS_AT_ONCE, dtype=np.int64)
         self._state = np.zeros(cpu_windows.STATE_WORDS, dtype=np.int64)
 
-    def encode(self, documents: Sequence[Buffer], into: FlatIds) -> np.ndarray:
-        """Appends the ids of the documents to `into`. int64: how many ids it then holds up to each document's end."""
-        bounds = np.zeros(len(documents) + 1, dtype=np.int64)
-        np.cumsum([len(document) for document in documents], out=bounds[1:])
+    def encode(self, documents: Sequence[Buffer], bounds: np.ndarray, into: FlatIds) -> np.ndarray:
+        """Appends the ids of the documents to `into`. int64: how many ids it then holds up to each document's end.
+
+        bounds: int64, 0, and where each document ends when they lie one after the other.
+        """
         return self.encode_text(self._joined(documents, bounds), bounds, into)
 
     def encode_text(self, text: np.ndarray, bounds: np.ndarray, into: FlatIds) -> np.ndarray:
@@ -80,10 +83,9 @@ class DocumentEncoder:
             if size <= 2 * GROUP_BYTES:
                 self._text = text
         # filling a slice of a view costs a third of what it costs in an array
-        view, at = text.data, 0
-        for document in documents:
-            view[at : at + len(document)] = document
-            at += len(document)
+        view = text.data
+        for document, (start, stop) in zip(documents, pairwise(bounds.tolist()), strict=True):
+            view[start:stop] = document
         text[size : size + PADDING] = 0
         return text
 
@@ -118,8 +120,11 @@ def encode_documents(
         pool: encoders for the other threads.
     """
     parts = []
-    for part in _groups(documents, _PART_BYTES):
-        groups = _groups(part, GROUP_BYTES)
+    bounds = np.zeros(len(documents) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)), out=bounds[1:])
+    for first, after in _groups(bounds, _PART_BYTES):
+        part, within = documents[first:after], bounds[first : after + 1]
+        groups = [(part[i:k], within[i : k + 1] - within[i]) for i, k in _groups(within, GROUP_BYTES)]
         alone = threads <= 1 or len(groups) == 1
         parts.append(_in_turn(groups, own) if alone else _in_threads(groups, own, pool, threads))
     if len(parts) == 1:
@@ -130,25 +135,24 @@ def encode_documents(
     return ids, np.concatenate([np.zeros(1, dtype=np.int64), *offsets])
 
 
-def _groups(documents: Sequence[Buffer], most_bytes: int) -> list[Sequence[Buffer]]:
-    """The documents in groups of about so many bytes, in order."""
-    ends = np.cumsum([len(document) for document in documents])
+def _groups(bounds: np.ndarray, most_bytes: int) -> list[tuple[int, int]]:
+    """(number of the first document, and of the one after the last) of groups of about so many bytes, in order."""
     # a document goes to the group in which its last byte stands
-    first = np.flatnonzero(np.diff(ends // most_bytes, prepend=-1)).tolist()
-    return [documents[start:stop] for start, stop in pairwise([*first, len(documents)])]
+    first = np.flatnonzero(np.diff((bounds[1:] - bounds[0]) // most_bytes, prepend=-1)).tolist()
+    return list(pairwise([*first, len(bounds) - 1]))
 
 
-def _in_turn(groups: list[Sequence[Buffer]], own: DocumentEncoder) -> tuple[np.ndarray, np.ndarray]:
-    into = FlatIds(_size(groups))
-    offsets = [own.encode(group, into) for group in groups]
+def _in_turn(groups: list[Group], own: DocumentEncoder) -> tuple[np.ndarray, np.ndarray]:
+    into = FlatIds(sum(int(bounds[-1]) for _, bounds in groups))
+    offsets = [own.encode(documents, bounds, into) for documents, bounds in groups]
     return into.take(), np.concatenate([np.zeros(1, dtype=np.int64), *offsets])
 
 
 def _in_threads(
-    groups: list[Sequence[Buffer]], own: DocumentEncoder, pool: EncoderPool, threads: int
+    groups: list[Group], own: DocumentEncoder, pool: EncoderPool, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     # group i has room for an id a byte
-    rooms = np.cumsum([0, *(sum(map(len, group)) + OUT_SLACK for group in groups)]).tolist()
+    rooms = np.cumsum([0, *(int(bounds[-1]) + OUT_SLACK for _, bounds in groups)]).tolist()
     whole = np.empty(rooms[-1], dtype=np.int32)
     counts: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(groups)
     waiting = iter(range(len(groups)))
@@ -161,7 +165,7 @@ def _in_threads(
                 if errors:
                     break
                 into = FlatIds.within(whole[rooms[number] : rooms[number + 1]])
-                counts[number] = encoder.encode(groups[number], into)
+                counts[number] = encoder.encode(*groups[number], into)
         except BaseException as error:
             errors.append(error)
 
@@ -189,7 +193,3 @@ def _moved_together(whole: np.ndarray, rooms: list[int], counts: list[np.ndarray
         done += count
     whole.resize(done, refcheck=False)
     return whole, np.concatenate(offsets)
-
-
-def _size(groups: list[Sequence[Buffer]]) -> int:
-    return sum(len(document) for group in groups for document in group)

@@ -90,7 +90,7 @@ def tokens_of(model: Model) -> Mapping[str, int]:
     from textmill.tokenizers.byte_level import to_characters
 
     if isinstance(model, BpeModel):
-        return {to_characters(token): id for token, id in model.tokens.items()}
+        return dict(zip(map(to_characters, model.tokens), model.tokens.values(), strict=True))
     if isinstance(model, UnigramModel):
         # of pieces that stand twice the first one counts, as in sentencepiece
         return {piece: id for id, (piece, _) in reversed(list(enumerate(model.pieces)))}

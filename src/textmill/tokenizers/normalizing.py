@@ -163,12 +163,13 @@ def expression(pattern: str) -> Any:
 
 
 def _bert(text: str, step: steps.BertNormalizer) -> str:
-    for action in _bert_actions(step):
+    for action in bert_actions(step):
         text = action(text)
     return text
 
 
-def _bert_actions(step: steps.BertNormalizer) -> list[Callable[[str], str]]:
+def bert_actions(step: steps.BertNormalizer) -> list[Callable[[str], str]]:
+    """What the step does, one after the other; all but `decomposed` work on one character at a time."""
     accents = step.lowercase if step.strip_accents is None else step.strip_accents
     actions: list[Callable[[str], str]] = []
     if step.clean_text:
@@ -176,22 +177,23 @@ def _bert_actions(step: steps.BertNormalizer) -> list[Callable[[str], str]]:
     if step.isolate_chinese:
         actions.append(lambda text: text if text.isascii() else text.translate(_ISOLATED))
     if accents:
-        actions += [_decomposed, lambda text: _without(text, peer_classes.NONSPACING)]
+        actions += [decomposed, lambda text: _without(text, peer_classes.NONSPACING)]
     if step.lowercase:
         actions.append(lowercase)
     return actions
 
 
-def _decomposed(text: str) -> str:
+def decomposed(text: str) -> str:
+    """The normal form NFD."""
     return normal_form(text, "NFD")
 
 
 def _bert_traced(text: str, step: steps.BertNormalizer) -> Traced:
     whole: np.ndarray | None = None
-    for action in _bert_actions(step):
+    for action in bert_actions(step):
         if (result := action(text)) == text:
             continue
-        if action is _decomposed:
+        if action is decomposed:
             text, moved, _ = alignment.of_changes(alignment.form_changes(text, "NFD"), len(text))
         else:
             text, moved, _ = alignment.by_character(text, action)
@@ -255,9 +257,9 @@ def precompiled(charsmap: bytes) -> "alignment.Graphemes":
     Raises:
         FormatError: it is damaged.
     """
-    from textmill.ops.normalize import read_charsmap, rules_of
+    from textmill.ops.normalize import Rules, read_charsmap
 
-    return alignment.Graphemes(rules_of(read_charsmap(charsmap)))
+    return alignment.Graphemes(Rules(read_charsmap(charsmap)))
 
 
 def _encoded(text: str) -> bytes:

@@ -76,6 +76,37 @@ class Pipeline:
     """The special token that ends a text."""
 
     @functools.cached_property
+    def vocab_size(self) -> int:
+        """One more than the largest id.
+
+        Raises:
+            FormatError: as `strings` does.
+        """
+        ids = self._distinct_ids()
+        if ids is None or (ids and not 0 <= min(ids) <= max(ids) < MOST_IDS):
+            # the table names what is wrong, if anything is
+            return len(self.strings)
+        return max(ids, default=-1) + 1
+
+    def _distinct_ids(self) -> set[int] | None:
+        """All ids, where a glance shows that each is one token's; None: it takes a look at the tokens' strings."""
+        model = self.model
+        byte_level = isinstance(model, BpeModel)
+        tokens: Mapping[Any, int] = model.tokens if isinstance(model, BpeModel) else tokens_of(model)
+        ids = set(range(len(model.pieces)) if isinstance(model, UnigramModel) else tokens.values())
+        if len(ids) < len(tokens):
+            return None
+        contents: dict[str, int] = {}
+        for token in self.added:
+            content, id = token.content, token.id
+            named = tokens.get(to_bytes(content) if byte_level else content, id)
+            is_known = tokens.get(content.encode() if byte_level else content) == id
+            if not id == named == contents.setdefault(content, id) or (id in ids and not is_known):
+                return None
+        added = set(contents.values())
+        return ids | added if len(added) == len(contents) else None
+
+    @functools.cached_property
     def strings(self) -> list[str | None]:
         """The spelling of each id, as in the Hugging Face vocabulary; None where the ids have a hole.
 
@@ -157,7 +188,8 @@ class Pipeline:
 
     def find_end_of_text(self) -> "Pipeline":
         """The same with `end_of_text` set, if it was not and a special token has one of the customary names."""
-        known = [name for name in KNOWN_END_OF_TEXT if name in self.special_tokens]
+        special = self.special_tokens
+        known = [name for name in KNOWN_END_OF_TEXT if name in special]
         return dataclasses.replace(self, end_of_text=known[0]) if known and self.end_of_text is None else self
 
 

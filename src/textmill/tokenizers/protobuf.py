@@ -15,8 +15,9 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 
 
-def fields(message: bytes) -> Iterator[tuple[int, Value]]:
-    r"""The fields of a message. A value of 32 bits is a float, one of 64 bits comes out as its bytes.
+def fields(message: bytes, at: int = 0) -> Iterator[tuple[int, Value]]:
+    r"""The fields of a message, from a byte at which one begins. A value of 32 bits is a float, one of 64 bits comes
+    out as its bytes.
 
     >>> list(fields(b"\x08\x96\x01\x12\x02hi"))
     [(1, 150), (2, b'hi')]
@@ -24,7 +25,6 @@ def fields(message: bytes) -> Iterator[tuple[int, Value]]:
     Raises:
         FormatError: the message is cut off, or is none.
     """
-    at = 0
     while at < len(message):
         key, at = _varint(message, at)
         number, wire_type = key >> 3, key & 7

@@ -1,6 +1,7 @@
 """The engine of sentencepiece models: a text is one sentence, normalised by a kernel, whose words are cached."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,8 +14,11 @@ from textmill.ops.unigram.encode import UnigramEncoder
 from textmill.ops.unigram.lattice import UnigramLattice
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.engines import Place, Spans, draw, starts_of
+from textmill.tokenizers.group_encoding import GROUP_BYTES, DocumentGroups
 from textmill.tokenizers.pipeline import Buffer
 from textmill.tokenizers.steps import SentencePiece
+
+_MOST_KEPT_BYTES = 8 * GROUP_BYTES
 
 
 class SentencePieceEngine(threading.local):
@@ -23,6 +27,9 @@ class SentencePieceEngine(threading.local):
     def __init__(self, encoder: UnigramEncoder | CharacterBpeEncoder, normalizer: SentencePieceNormalizer) -> None:
         self._encoder = encoder.clone()
         self._normalizer = normalizer
+        self._groups = DocumentGroups(
+            _GroupEncoder(self._encoder, normalizer), lambda: _GroupEncoder(encoder.clone(), normalizer)
+        )
 
     def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
         check_size(data)
@@ -31,6 +38,12 @@ class SentencePieceEngine(threading.local):
         if place.noise is not None:
             return [draw(self._encoder, buffer, 0, ends, place.noise)]
         return [self._encoder.encode(buffer, 0, ends)]
+
+    def encode_documents(
+        self, documents: Sequence[Buffer], _place: Place, threads: int, /
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids of all documents, int64 offsets)."""
+        return self._groups.encode(documents, threads)
 
     def n_best(self, data: Buffer, n: int) -> list[tuple[float, list[int]]]:
         """(score, ids) of the n best segmentations, the best first.
@@ -58,6 +71,26 @@ class SentencePieceEngine(threading.local):
         if isinstance(self._encoder, CharacterBpeEncoder):
             return self._encoder.boundaries(buffer, 0, length)
         return np.array([length] if length else [], dtype=np.int32)
+
+
+class _GroupEncoder:
+    """One thread's encoder of many documents, and the memory that they are normalised into."""
+
+    def __init__(self, encoder: UnigramEncoder | CharacterBpeEncoder, normalizer: SentencePieceNormalizer) -> None:
+        self._encoder = encoder
+        self._normalizer = normalizer
+        self._normalized = np.empty(0, dtype=np.uint8)
+
+    def encode_group(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids, int64 how many each document has)."""
+        buffer, ends = self._normalizer.documents(text, bounds, self._normalized)
+        if len(buffer) <= _MOST_KEPT_BYTES:
+            self._normalized = buffer
+        # documents that have become empty are no pieces
+        used = np.diff(ends, prepend=0) > 0
+        counts = np.zeros(len(ends), dtype=np.int64)
+        ids, counts[used] = self._encoder.encode_sentences(buffer, ends[used].astype(np.int32))
+        return ids, counts
 
 
 def sentencepiece_normalizer(step: SentencePiece) -> SentencePieceNormalizer:

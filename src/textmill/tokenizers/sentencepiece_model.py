@@ -4,6 +4,7 @@ Field numbers: `sentencepiece_model.proto` of sentencepiece 0.2.
 """
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,10 +56,10 @@ def read_model(path: Path) -> Pipeline:
 
 def from_proto(data: bytes) -> Pipeline:
     """The tokenizer that a serialised model describes."""
-    pieces: list[tuple[str, float, Kind]] = []
+    pieces, begun = _usual_pieces(data)
     trainer: dict[int, Value] = {}
     normalizer: dict[int, Value] = {}
-    for number, value in fields(data):
+    for number, value in fields(data, begun):
         if number == _PIECES and isinstance(value, bytes):
             pieces.append(_piece(value, len(pieces)))
         elif number in (_TRAINER, _NORMALIZER) and isinstance(value, bytes):
@@ -120,6 +121,37 @@ def _model(
         fuse_unknown=True,
         byte_fallback=byte_fallback,
     )
+
+
+_PIECE, _TEXT, _SCORE, _KIND = b"\x0a\x0a\x15\x18"
+"""The keys of the fields of a usual piece, and of the piece itself."""
+_SCORE_BYTES, _SHORT = 5, 0x80
+
+
+def _usual_pieces(data: bytes) -> tuple[list[tuple[str, float, Kind]], int]:
+    """(the pieces that the model begins with, the byte after them), as long as they are written as sentencepiece does.
+
+    That is: a text, a score, and a kind unless it is a normal one, each with its key, all shorter than 128 bytes.
+    What `_piece` would not take, and what is written in another way, is left to it.
+    """
+    pieces: list[tuple[str, float, Kind]] = []
+    at, isfinite, score_at = 0, math.isfinite, struct.Struct("<f").unpack_from
+    while at + 4 < len(data) and data[at] == _PIECE and data[at + 2] == _TEXT:
+        stop, end = at + 2 + data[at + 1], at + 4 + data[at + 3]
+        if max(data[at + 1], data[at + 3]) >= _SHORT or end + _SCORE_BYTES > stop or stop > len(data):
+            break
+        number, rest = 1, stop - end - _SCORE_BYTES
+        if rest == 2 and data[stop - 2] == _KIND:
+            number, rest = data[stop - 1], 0
+        (score,) = score_at(data, end + 1)
+        if rest or data[end] != _SCORE or end == at + 4 or number not in _KINDS or not isfinite(score):
+            break
+        try:
+            pieces.append((data[at + 4 : end].decode(), score, _KINDS[number]))
+        except UnicodeDecodeError:
+            break
+        at = stop
+    return pieces, at
 
 
 def _piece(data: bytes, id: int) -> tuple[str, float, Kind]:

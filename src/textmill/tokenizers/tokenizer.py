@@ -15,7 +15,16 @@ from textmill.tokenizers import files, spans
 from textmill.tokenizers.added import finders_of
 from textmill.tokenizers.batching import PadTo, TokenBatch, batch_rows, padding_of, token_batch
 from textmill.tokenizers.decoding import Decoder, Stream
-from textmill.tokenizers.engines import Noise, PatternEngine, Place, Spans, decoder_of, engine_of, joined_spans
+from textmill.tokenizers.engines import (
+    DocumentEngine,
+    Noise,
+    PatternEngine,
+    Place,
+    Spans,
+    decoder_of,
+    engine_of,
+    joined_spans,
+)
 from textmill.tokenizers.pipeline import TEXT, Buffer, Pipeline, fingerprint, utf8
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.steps import Truncation
@@ -50,7 +59,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """One more than the largest id: the rows that a model's embedding needs."""
-        return len(self.pipeline.strings)
+        return self.pipeline.vocab_size
 
     @property
     def special_tokens(self) -> dict[str, int]:
@@ -117,8 +126,8 @@ class Tokenizer:
             DataError: 2 GiB or more in one document.
         """
         texts = [utf8(document) if isinstance(document, str) else _flat(document) for document in documents]
-        if isinstance(self._engine, PatternEngine) and self._finders[allow_special] is None:
-            return self._engine.encode_documents(texts, threads)
+        if isinstance(self._engine, DocumentEngine) and self._finders[allow_special] is None:
+            return self._engine.encode_documents(texts, Place(True, allow_special), threads)
         arrays = [self._encode(text, allow_special) for text in texts]
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])

@@ -28,6 +28,8 @@ def read_vocab_txt(path: Path, *, lowercase: bool | None = None) -> Pipeline:
     except (OSError, UnicodeDecodeError) as error:
         raise FormatError(f"cannot read {path}: {error}", fix="check the path") from None
     lines = [line.rstrip("\r") for line in text.removesuffix("\n").split("\n")]
+    if "[UNK]" not in lines:
+        raise FormatError(f"{path} is no vocab.txt: it has no line [UNK]", fix="give the vocab.txt of a BERT model")
     tokens: dict[str, int] = {}
     for id, token in enumerate(lines):
         if tokens.setdefault(token, id) != id:
@@ -35,8 +37,6 @@ def read_vocab_txt(path: Path, *, lowercase: bool | None = None) -> Pipeline:
                 f"{path}, line {id + 1}: the token {token!r} stands in line {tokens[token] + 1} already",
                 fix="a vocab.txt has each token once",
             )
-    if "[UNK]" not in tokens:
-        raise FormatError(f"{path} has no line [UNK]", fix="give the vocab.txt of a BERT model")
     return bert_pipeline(tokens, lowercase=_lowercase(path, tokens) if lowercase is None else lowercase)
 
 

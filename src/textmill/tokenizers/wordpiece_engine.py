@@ -1,6 +1,7 @@
 """The engine of BERT's tokenizers: one pass over the text as it is."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from textmill.ops.wordpiece import BertEncoder, BertRules
 from textmill.tokenizers.encoders import unknown_id
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.engines import Place, Spans
+from textmill.tokenizers.group_encoding import DocumentGroups
 from textmill.tokenizers.models import WordPieceModel
 from textmill.tokenizers.pipeline import Buffer
 from textmill.tokenizers.steps import BertNormalizer
@@ -20,6 +22,7 @@ class WordPieceEngine(threading.local):
 
     def __init__(self, encoder: BertEncoder) -> None:
         self._encoder = encoder.clone()
+        self._groups = DocumentGroups(self._encoder, encoder.clone)
 
     def encode(self, data: Buffer, place: Place, /) -> list[np.ndarray]:
         check_size(data)
@@ -29,6 +32,12 @@ class WordPieceEngine(threading.local):
         if probability is None:
             raise ConfigError("sampling from a wordpiece model needs dropout", fix="use dropout=0.1")
         return [self._encoder.encode_with_dropout(padded(data), 0, len(data), probability=probability, seed=seed)]
+
+    def encode_documents(
+        self, documents: Sequence[Buffer], _place: Place, threads: int, /
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids of all documents, int64 offsets)."""
+        return self._groups.encode(documents, threads)
 
     def encode_with_spans(self, data: Buffer, _place: Place, /) -> Spans:
         check_size(data)

@@ -31,12 +31,12 @@ BLANKS = [
     BlankRules(dummy_prefix=prefix, squeeze_blanks=squeeze, escape_blanks=escape, blank_as_suffix=suffix)
     for prefix, squeeze, escape, suffix in itertools.product([True, False], repeat=4)
 ]
-USER = ("<ab>", "▁x", " y ", "①")
+USER = ("<ab>", "▁x", " y ", "①", "-", "e")
 NORMALIZERS = {
     (blanks, user): SentencePieceNormalizer(CHARSMAP, blanks, user) for blanks in BLANKS for user in ((), USER)
 }
 
-pieces = st.sampled_from([*RULES, *USER, " ", "  ", "a", "Z~", "▁", "中", "é", "\0", "a letter word", "\x7f"])
+pieces = st.sampled_from([*RULES, *USER, " ", "  ", "a", "Z~", "-", "▁", "中", "é", "\0", "a letter word", "\x7f"])
 texts = st.lists(pieces, max_size=10).map("".join).map(str.encode)
 hostile = st.lists(texts | st.binary(max_size=4), max_size=4).map(b"".join)
 

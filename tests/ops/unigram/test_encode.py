@@ -236,7 +236,7 @@ def test_a_vocabulary_without_an_unknown_piece() -> None:
     encoder = UnigramEncoder(WORDS, unknown=None)
     assert encode(encoder, "▁aba".encode()) == [6]
     text = "▁aba▁b☃".encode()
-    with pytest.raises(DataError, match="has no unknown piece, and the word at byte 6 "):
+    with pytest.raises(DataError, match="has no unknown piece, and the word at byte 10 "):
         encoder.encode_sentence(padded(text), 0, len(text))
     with_bytes = UnigramEncoder(WORDS + BYTES, unknown=None, byte_fallback=True)
     assert encode(with_bytes, b"\xff") == [len(WORDS) + 255]

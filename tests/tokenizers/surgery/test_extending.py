@@ -64,7 +64,7 @@ def test_new_ids_of_bpe_are_the_old_ones_joined(small, extended, name, text):
     assert parted == old
 
 
-@pytest.mark.parametrize(("name", "size"), [("bpe", 290), ("bpe, normalised", 290), ("characters", 340), ("words", 20)])
+@pytest.mark.parametrize(("name", "size"), [("bpe", 290), ("bpe, normalised", 290), ("characters", 340), ("words", 15)])
 def test_extending_on_the_text_of_training_is_training_a_larger_vocabulary(name, size):
     smaller, larger = (Tokenizer.train(TEXT, **SETTINGS[name] | {"vocab_size": size + more}) for more in (0, 15))
     assert extend(smaller, TEXT, 15).tokenizer.fingerprint() == larger.fingerprint()
@@ -143,3 +143,10 @@ def test_the_longest_token(small):
     edit = extend(small("bpe"), NEW_TEXT, 20, ExtensionRules(max_token_length=4, allow_fewer=True))
     assert all(len(edit.tokenizer.id_to_bytes(id)) < 4 for id in edit.new_pieces)
     assert edit.tokenizer.decode(edit.tokenizer.encode(SAMPLES[0])) == SAMPLES[0]
+
+
+def test_characters_get_the_spellings_that_stand_in_the_text(small):
+    edit = extend(small("wordpiece"), ["猫狗 猫狗 猫žž"], 4, FEWER)
+    # Chinese characters are words of their own
+    assert {edit.tokenizer.id_to_token(id) for id in edit.new_pieces} >= {"猫", "狗"}
+    assert not {"##猫", "##狗"} & set(edit.tokenizer.pipeline.strings)

@@ -1,5 +1,7 @@
 """Pruning: what is kept, and that nothing else changes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,9 @@ from hypothesis import strategies as st
 from tests.tokenizers.surgery.samples import SAMPLES, SETTINGS, TEXT
 
 from textmill.errors import ConfigError, DataError
-from textmill.tokenizers import Tokenizer
+from textmill.tokenizers import AddedToken, Tokenizer
+from textmill.tokenizers.models import BpeModel, CharacterBpeModel, UnigramModel
+from textmill.tokenizers.pipeline import byte_level
 from textmill.tokenizers.surgery import prune
 
 NAMES = ["ranks", *SETTINGS]
@@ -136,3 +140,65 @@ def test_impossible_requests(small):
         prune(tokenizer, TEXT, min_count=1, keep=[999])
     with pytest.raises(DataError, match="no text"):
         prune(tokenizer, [""], min_count=1)
+
+
+@st.composite
+def odd_vocabularies(draw: st.DrawFn) -> Tokenizer:
+    """Byte-level BPE by every rule, with merges in an order of no training, and tokens that no merge makes."""
+    tokens = {bytes([byte]): byte + 1 for byte in range(256)}
+    parts = [b"a", b"b", b"c"]
+    merges: list[tuple[bytes, bytes]] = []
+    for _ in range(draw(st.integers(0, 8))):
+        pair = draw(st.sampled_from(parts)), draw(st.sampled_from(parts))
+        if pair not in merges:
+            merges.append(pair)
+            tokens.setdefault(pair[0] + pair[1], len(tokens) + 1)
+            parts = list(dict.fromkeys([*parts, pair[0] + pair[1]]))
+    for token in draw(st.lists(st.text("abc", min_size=2, max_size=5), max_size=3)):
+        tokens.setdefault(token.encode(), len(tokens) + 1)
+    rule = draw(st.sampled_from(["merges", "ranks", "whole pieces"]))
+    model = BpeModel(tokens=tokens, merges=None if rule == "ranks" else merges, whole_pieces=rule == "whole pieces")
+    end = AddedToken(content="<|endoftext|>", id=0)
+    return Tokenizer(byte_level(model, "gpt2", added=(end,)))
+
+
+@settings(max_examples=200)
+@given(old=odd_vocabularies(), data=st.data(), texts=st.lists(st.text("abc ", max_size=12), min_size=1, max_size=6))
+def test_odd_vocabularies(old, data, texts):
+    edit = prune(old, [data.draw(st.text("abc ", min_size=1, max_size=12))], min_count=1)
+    for text in texts:
+        moved = edit.old_to_new[old.encode(text)]
+        if (moved >= 0).all():
+            assert edit.tokenizer.encode(text) == moved.tolist()
+        assert edit.tokenizer.decode(edit.tokenizer.encode(text)) == text
+
+
+@settings(max_examples=200)
+@given(
+    scores=st.dictionaries(st.text("▁ab", min_size=1, max_size=4), st.integers(-30, -1), max_size=10),
+    seen=st.text("ab ", min_size=1, max_size=12),
+    texts=st.lists(st.text("ab c", max_size=12), min_size=1, max_size=6),
+    unigram=st.booleans(),
+)
+def test_odd_scores(small, scores, seen, texts, unigram):
+    scores = {"▁": -3, "a": -4, "b": -5} | scores
+    tokens = {"<unk>": 0} | {token: id for id, token in enumerate(scores, start=1)}
+    if unigram:
+        pieces = [("<unk>", 0.0), *((piece, float(score)) for piece, score in scores.items())]
+        model = UnigramModel(pieces=pieces, unknown=0, kinds={0: "unknown"}, precision="float32")
+    else:
+        model = CharacterBpeModel(
+            tokens=tokens,
+            merges=None,
+            scores={token: float(score) for token, score in scores.items()},
+            kinds={"<unk>": "unknown"},
+            unknown="<unk>",
+            fuse_unknown=True,
+        )
+    front = small("unigram, bytes").pipeline
+    old = Tokenizer(dataclasses.replace(front, model=model, added=(AddedToken(content="<unk>", id=0),)))
+    edit = prune(old, [seen], min_count=1)
+    for text in texts:
+        moved = edit.old_to_new[old.encode(text)]
+        if (moved >= 0).all():
+            assert edit.tokenizer.encode(text) == moved.tolist()

@@ -6,9 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.tokenizers.surgery.samples import SETTINGS
 
+from textmill.ops.bpe.reference import encode
 from textmill.ops.memory import padded
 from textmill.tokenizers.encoders import piece_encoder
-from textmill.tokenizers.surgery.segments import Segmenter
+from textmill.tokenizers.models import BpeModel
+from textmill.tokenizers.surgery.segments import Joiner, Segmenter
 
 NAMES = ["ranks", *SETTINGS]
 
@@ -45,3 +47,34 @@ def test_a_token_that_is_there_is_itself(small, name):
     assert reached >= 0.9 * len([token for token in names if token not in pipeline.special_tokens]) - 256 * (
         "<0x00>" in names
     )
+
+
+@settings(max_examples=200)
+@given(
+    merges=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), max_size=6, unique=True),
+    more=st.lists(st.tuples(st.integers(0, 8), st.integers(0, 8)), max_size=8),
+    piece=st.text("abc", max_size=14),
+)
+def test_joining_is_the_definition(merges, more, piece):
+    tokens = {bytes([byte]): byte for byte in range(256)}
+    rows = [(left.encode(), right.encode()) for left, right in merges]
+    for left, right in rows:
+        tokens.setdefault(left + right, len(tokens))
+    made = list(tokens)[256:]
+    for left, right in more:
+        if max(left, right) < len(made) and (made[left], made[right]) not in rows:
+            rows.append((made[left], made[right]))
+            tokens.setdefault(made[left] + made[right], len(tokens))
+    joiner = Joiner(BpeModel(tokens=tokens, merges=rows))
+    ids = [(tokens[left], tokens[right], tokens[left + right]) for left, right in rows]
+    found, products = joiner.join(joiner.first(piece.encode()))
+    assert found == encode(piece.encode(), range(256), ids)
+    assert len(products) == len(piece) - len(found)
+
+
+def test_a_very_long_token():
+    tokens = {bytes([byte]): byte for byte in range(256)}
+    merges = [(b"a" * (1 << n), b"a" * (1 << n)) for n in range(17)]
+    tokens |= {left + right: 256 + n for n, (left, right) in enumerate(merges)}
+    joiner = Joiner(BpeModel(tokens=tokens, merges=merges))
+    assert joiner.join(joiner.first(b"a" * (1 << 17)))[0] == [256 + 16]

@@ -52,15 +52,3 @@ def character_at(piece, at, length, clean, characters):
     entry = characters + (code << 4)
     # an overlong form has the code point of another character, but not its bytes
     return entry if load32(entry) >> 4 == after - at else np.int64(NO_CHARACTER)
-
-
-@njit(cache=True, nogil=True)
-def clean_boundaries(merges, firsts, lasts, whole):
-    """uint8[65536]: 1 where the boundary between bytes u and v is clean. Per id: its first and last byte, and whether
-    its bytes are whole characters."""
-    clean = np.ones(1 << 16, dtype=np.uint8)
-    for i in range(len(merges)):
-        left, right = merges[i, 0], merges[i, 1]
-        if left >= 0 and not (whole[left] and whole[right]):
-            clean[(np.int64(lasts[left]) << 8) | np.int64(firsts[right])] = 0
-    return clean

@@ -28,6 +28,9 @@ _FIRST_ARENA_BYTES = 1 << 18
 _GROWTH = 4
 _MANY_BUCKETS = 1 << 18
 """A table that fills so many will need far more: the text is not in a language that the vocabulary was made for."""
+_BUCKETS_PER_PIECE = 4
+"""With so few pieces in it a table grows: then one piece in forty finds both entries of its bucket taken."""
+_NO_LIMIT = (1 << 63) - 1
 _PIECES_PER_BLOCK = 1 << 15
 _MAX_ID = (1 << 31) - 1
 _MOST_IDS_AT_ONCE = 1 << 28
@@ -249,26 +252,28 @@ class BpeEncoder:
         return ids, self.bounds(ids)[1:]
 
     def bounds(self, ids: np.ndarray) -> np.ndarray:
-        """int32[ids + 1]: where each token begins, and where the last one ends, in the bytes of the ids."""
-        bounds = np.empty(len(ids) + 1, dtype=np.int32)
-        spans_kernels.add_up(ids, self._tables.lengths, bounds)
-        return bounds
-
-    def character_spans(
-        self, text: np.ndarray, start: int, stop: int, ids: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 starts, int32 ends): token i has at least one byte of each of the characters starts[i] to ends[i] - 1.
-
-        Characters are counted from byte `start` of the padded text; the tokens are those of text[start:stop]. A byte
-        that continues no character counts to the one before it.
+        """int32[ids + 1]: where each token begins, and where the last one ends, in the bytes of the ids.
 
         Raises:
-            DataError: the tokens have more bytes than that, or fewer.
+            DataError: an id that this encoder never gives.
         """
-        check_block(text, start, np.array([stop - start], dtype=np.int32), None)
-        starts, ends = np.empty(len(ids), dtype=np.int32), np.empty(len(ids), dtype=np.int32)
-        if not spans_kernels.add_up_characters(text, start, stop, ids, self._tables.lengths, starts, ends):
-            raise DataError(f"the tokens are not those of bytes {start} to {stop}", fix="pass the ids of this text")
+        bounds = np.empty(len(ids) + 1, dtype=np.int32)
+        if not spans_kernels.add_up(ids, self._tables.lengths, bounds):
+            raise _foreign_ids()
+        return bounds
+
+    def character_spans(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 starts, int32 ends): token i has at least one byte of each of the characters starts[i] to ends[i] - 1.
+
+        Characters are counted in the bytes of the ids. A byte that continues no character counts to the one before it.
+
+        Raises:
+            DataError: an id that this encoder never gives.
+        """
+        # one request for both: each takes the system some time
+        starts, ends = np.empty((2, len(ids)), dtype=np.int32)
+        if not spans_kernels.add_up_characters(ids, self._tables.begun, starts, ends):
+            raise _foreign_ids()
         return starts, ends
 
     def _encode(
@@ -304,7 +309,7 @@ class BpeEncoder:
         # whoever meets so many pieces will meet most of the vocabulary, so it goes in without being merged
         text, offsets, ids = self._tables.seeds
         num_buckets = self._num_buckets()
-        seeded = max(2 * num_buckets, 1 << (2 * len(ids)).bit_length())
+        seeded = max(2 * num_buckets, 1 << (_BUCKETS_PER_PIECE * len(ids)).bit_length())
         if num_buckets == _FIRST_BUCKETS and seeded <= self._most_buckets():
             grown = _new_table(seeded)
             kernels.seed(grown, text, offsets, ids)
@@ -317,7 +322,10 @@ class BpeEncoder:
         self._let_grow()
 
     def _let_grow(self) -> None:
-        self._state[kernels.MAY_GROW] = self._most_buckets() > self._num_buckets()
+        num_buckets, most = self._num_buckets(), _NO_LIMIT
+        if num_buckets < self._most_buckets():
+            most = num_buckets // (2 if num_buckets == _FIRST_BUCKETS else _BUCKETS_PER_PIECE)
+        self._state[kernels.MOST_INSERTED] = most
 
     def _num_buckets(self) -> int:
         return len(self._table) // 2 - 1
@@ -336,6 +344,10 @@ class BpeEncoder:
         grown = np.empty(_GROWTH * (len(self._arena) - PADDING) + PADDING, dtype=np.uint8)
         grown[:used] = self._arena[:used]
         self._arena = grown
+
+
+def _foreign_ids() -> DataError:
+    return DataError("the ids must be those of this encoder, got others", fix="pass what `encode` returned")
 
 
 def _new_table(num_buckets: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`Tables`: a vocabulary as the arrays that the encoding kernels read."""
 
-from collections import defaultdict, deque
+import functools
+from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,8 +22,10 @@ class Tables:
         self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]
     ) -> None:
         """contents: the bytes of each id."""
-        self.lengths = np.array([len(content) for content in contents], dtype=np.int32)
+        self.lengths = np.fromiter(map(len, contents), np.int32, len(contents))
         """int32[largest id + 1]: bytes of each token, 0 where there is none."""
+        self.begun = _characters_begun(contents, self.lengths)
+        """int32[largest id + 1]: characters that begin in each token << 1 | whether the token begins inside one."""
         pair_bits = max(4, (2 * len(merges)).bit_length())
         pairs = np.empty((1 << pair_bits, 2), dtype=np.int64)
         byte_pairs = np.empty(1 << 16, dtype=np.int64)
@@ -38,12 +41,17 @@ class Tables:
         self.model[merging.PAIR_BITS], self.model[merging.FILTER_BITS] = pair_bits, filter_bits
         if _in_order(merges, len(contents)):
             self._add_characters(merges, contents)
-        made = self._made_by_merging(contents)
-        self.seeds = _packed(contents, np.flatnonzero(made & (self.lengths <= INLINE_BYTES)))
+        self._contents = contents
+        if whole_pieces:
+            made = self._made_by_merging
+            others = {piece: number for piece, number in whole_pieces.items() if not made[number]}
+            if others:
+                self._owned += add_vocabulary(self.model, others)
+
+    @functools.cached_property
+    def seeds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens that are pieces by themselves, for the cache: (padded uint8 bytes, int64 offsets, int32 ids)."""
-        others = {piece: number for piece, number in whole_pieces.items() if not made[number]}
-        if others:
-            self._owned += add_vocabulary(self.model, others)
+        return _packed(self._contents, np.flatnonzero(self._made_by_merging & (self.lengths <= INLINE_BYTES)))
 
     def _encode_alone(self, arena: np.ndarray, offsets: np.ndarray) -> np.ndarray:
         """int32[pieces, 4]: see `cpu_vocabulary.encode_alone`."""
@@ -51,25 +59,23 @@ class Tables:
         vocabulary_kernels.encode_alone(arena, offsets, rows, self.model)
         return rows
 
-    def _made_by_merging(self, contents: list[bytes]) -> np.ndarray:
+    @functools.cached_property
+    def _made_by_merging(self) -> np.ndarray:
         """bool[ids]: whether the bytes of the token, on their own, become this token."""
-        arena, offsets, ids = _packed(contents, np.flatnonzero(self.lengths))
+        arena, offsets, ids = _packed(self._contents, np.flatnonzero(self.lengths))
         rows = self._encode_alone(arena, offsets)
         made = (rows[:, 0] == 1) & (rows[:, 1] == ids)
-        found = np.zeros(len(contents), dtype=np.bool_)
+        found = np.zeros(len(self.lengths), dtype=np.bool_)
         found[ids] = made
         return found
 
     def _add_characters(self, merges: np.ndarray, contents: list[bytes]) -> None:
         """See `cpu_characters`. Before the vocabulary is added: what characters become is asked of the merges alone."""
-        firsts = np.array([content[0] if content else 0 for content in contents], dtype=np.uint8)
-        lasts = np.array([content[-1] if content else 0 for content in contents], dtype=np.uint8)
-        whole = np.array([_is_whole(content) for content in contents], dtype=np.bool_)
-        clean = characters_kernels.clean_boundaries(merges, firsts, lasts, whole)
+        clean = _clean_boundaries(merges, contents, self.lengths)
         # of two and three bytes, without surrogates
         codes = np.concatenate([np.arange(0x80, 0xD800), np.arange(0xE000, characters_kernels.CODE_POINTS)])
         sizes = np.where(codes < 0x800, 2, 3)
-        arena = padded("".join(map(chr, codes.tolist())).encode())
+        arena = padded(codes.astype("<u4").tobytes().decode("utf-32-le").encode())
         rows = self._encode_alone(arena, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)]))
         rows[:, 0] |= sizes << 4
         characters = np.zeros((characters_kernels.CODE_POINTS, characters_kernels.ENTRY_WORDS), dtype=np.int32)
@@ -97,11 +103,23 @@ def add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.nd
     return [table, arena, offsets, ids]
 
 
+def _characters_begun(contents: list[bytes], lengths: np.ndarray) -> np.ndarray:
+    text = np.frombuffer(b"".join(contents), dtype=np.uint8)
+    begins = (text & 0xC0) != 0x80
+    totals = np.zeros(len(text) + 1, dtype=np.int32)
+    np.cumsum(begins, out=totals[1:])
+    ends = np.cumsum(lengths)
+    begun = (totals[ends] - totals[ends - lengths]) << 1
+    known = lengths > 0
+    begun[known] |= ~begins[(ends - lengths)[known]]
+    return begun
+
+
 def _packed(contents: list[bytes], ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(padded uint8 bytes, int64 offsets, int32 ids) of the tokens with these ids."""
     tokens = [contents[number] for number in ids.tolist()]
     offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
-    np.cumsum([len(token) for token in tokens], out=offsets[1:])
+    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
     return padded(b"".join(tokens)), offsets, ids.astype(np.int32)
 
 
@@ -111,20 +129,22 @@ def contents_of(byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[byt
     contents = [b""] * (largest + 1)
     for value, number in enumerate(byte_ids.tolist()):
         contents[number] = bytes([value])
-    rows: deque[list[int]] = deque(merges.tolist())
+    rows: list[list[int]] = merges.tolist()
     waiting: defaultdict[int, list[list[int]]] = defaultdict(list)
-    while rows:
-        row = left, right, product = rows.popleft()
-        absent = [part for part in (left, right) if not contents[part]]
-        if absent:
-            waiting[absent[0]].append(row)
+    # rows that waited come again at the end, while this goes on
+    for row in rows:
+        left, right, product = row
+        first, second = contents[left], contents[right]
+        if not (first and second):
+            waiting[right if first else left].append(row)
             continue
-        if not contents[product]:
+        if contents[product] != first + second:
+            _name(contents, product, first + second)
             rows += waiting.pop(product, ())
-        _name(contents, product, contents[left] + contents[right])
     # what still waits builds on ids that nothing makes
     for piece, number in whole_pieces.items():
-        _name(contents, number, piece)
+        if contents[number] != piece:
+            _name(contents, number, piece)
     return contents
 
 
@@ -145,6 +165,19 @@ def _in_order(merges: np.ndarray, num_ids: int) -> bool:
     made_by = np.full(num_ids, -1, dtype=np.int64)
     np.maximum.at(made_by, merges[ranks, 2], ranks)
     return bool((made_by[merges[ranks, :2]] < ranks[:, None]).all())
+
+
+def _clean_boundaries(merges: np.ndarray, contents: list[bytes], lengths: np.ndarray) -> np.ndarray:
+    """uint8[65536], index u << 8 | v: 1 where the boundary between bytes u and v is clean; see `cpu_characters`."""
+    arena, stops = np.frombuffer(b"".join(contents), dtype=np.uint8), np.cumsum(lengths, dtype=np.int64)
+    whole = np.fromiter((content.isascii() or _is_whole(content) for content in contents), np.bool_, len(contents))
+    left, right = merges[merges[:, 0] >= 0, :2].T
+    # a merge of what nothing makes never applies
+    joining = (lengths[left] > 0) & (lengths[right] > 0) & ~(whole[left] & whole[right])
+    left, right = left[joining], right[joining]
+    clean = np.ones(1 << 16, dtype=np.uint8)
+    clean[arena[stops[left] - 1].astype(np.int64) << 8 | arena[stops[right] - lengths[right]]] = 0
+    return clean
 
 
 def _is_whole(content: bytes) -> bool:

@@ -1,48 +1,43 @@
-"""The kernel that cuts a normalised sentence into words, each beginning with its ▁."""
+"""The kernel that cuts normalised sentences into words, each beginning with its ▁, and words where no token reaches."""
 
 import numpy as np
 from numba import njit
 
-from textmill.ops.memory import address_of, count_trailing_zeros, keep, load8, load16, load64, store32
-
-BLANK_BYTES = 3
-_BLANK_FIRST = 0xE2
-# the other two bytes of ▁, U+2581, as one number
-_BLANK_REST = 0x8196
-_ALL_FIRST = np.uint64(0xE2E2E2E2E2E2E2E2)
-_ONES = np.uint64(0x0101010101010101)
-_HIGH_BITS = np.uint64(0x8080808080808080)
-_ZERO = np.uint64(0)
+from textmill.ops.character_bpe.cpu_pairs import NEIGHBOUR_BITS, NEIGHBOURS, field
+from textmill.ops.memory import address_of, keep, load32, store32
+from textmill.ops.unigram.cpu_cut import BLANK_BYTES, CUT_BEFORE_BLANKS, NO_CUT, has_wide, is_blank, next_cut, pair_cut
 
 
 @njit(cache=True, nogil=True)
-def cut_before_blanks(text, start, length, ends):
-    """int64: how many words the `length` bytes from `start` have; `ends` (int32[length // 4 + 2]) receives their ends.
+def cut_sentences(text, start, sentence_ends, at_blanks, ends, firsts, model):
+    """int64: how many words the sentences have, or -1 where a sentence ends before it begins.
 
-    A word ends where a run of ▁ begins, and where the text ends.
+    A word ends where a run of ▁ begins if `at_blanks`, between two characters that no token joins, and with its
+    sentence.
+
+    Args:
+        sentence_ends: int32, counted from `start`; the first sentence begins there.
+        ends: int32[last end // 2 + number of sentences + 1], receives the ends of the words.
+        firsts: int64, one more than the sentences: receives the number of words before each, and of all.
     """
-    base, ends_at = address_of(text) + start, address_of(ends)
-    count, at, after_blank = np.int64(0), np.int64(0), np.int64(0)
-    while at < length:
-        # bytes that are no first byte of ▁ are passed eight at a time
-        word = load64(base + at) ^ _ALL_FIRST
-        found = (word - _ONES) & ~word & _HIGH_BITS
-        if found == _ZERO:
-            at += 8
-            continue
-        at += count_trailing_zeros(found) >> 3
-        if at + BLANK_BYTES > length:
-            break
-        if load8(base + at) == _BLANK_FIRST and load16(base + at + 1) == _BLANK_REST:
-            if at > 0 and after_blank != at:
+    base, ends_at, count, at = address_of(text) + start, address_of(ends), np.int64(0), np.int64(0)
+    neighbours, bits = field(address_of(model), NEIGHBOURS), field(address_of(model), NEIGHBOUR_BITS)
+    rule, sentences_at = CUT_BEFORE_BLANKS if at_blanks else NO_CUT, address_of(sentence_ends)
+    for sentence in range(len(sentence_ends)):
+        firsts[sentence] = count
+        end = base + load32(sentences_at + (sentence << 2))
+        if end < base + at:
+            return np.int64(-1)
+        while base + at < end:
+            word_end = next_cut(base + at, end, rule)
+            while base + at < word_end:
+                word = base + at
+                stop = word_end
+                if neighbours != 0 and has_wide(word + (BLANK_BYTES if is_blank(word) else 0), word_end):
+                    stop = pair_cut(word, word_end, neighbours, bits)
+                at = stop - base
                 store32(ends_at + (count << 2), at)
                 count += 1
-            at += BLANK_BYTES
-            after_blank = at
-        else:
-            at += 1
-    if length > 0:
-        store32(ends_at + (count << 2), length)
-        count += 1
-    keep(text), keep(ends)
+    firsts[len(sentence_ends)] = count
+    keep(text), keep(sentence_ends), keep(ends), keep(model)
     return count

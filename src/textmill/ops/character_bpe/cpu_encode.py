@@ -42,8 +42,9 @@ LONGEST_CACHED = 1024
 """Bytes; a longer piece is merged every time."""
 
 # words of the state vector
-CURSOR, INSERTED, ARENA_USED, MAY_GROW, ENDS_AT = range(5)
-STATE_WORDS = 5
+CURSOR, INSERTED, ARENA_USED, MAY_GROW, ENDS_AT, MARK, WRITTEN = range(7)
+"""MARK: how many marks are set; WRITTEN: ids before those of this call."""
+STATE_WORDS = 7
 
 # why encode_block stopped
 CROWDED, ARENA_FULL, BAD_ENDS = -1, -2, -3
@@ -187,11 +188,12 @@ def sum_up(begin, count, ends):
 
 
 @njit(cache=True, nogil=True)
-def encode_block(text, start, ends, out, table, arena, model, state):
+def encode_block(text, start, ends, out, marks, table, arena, model, state):
     """(int64, int64): how many ids it wrote, and 0 or why it stopped. Starts at piece state[CURSOR] and moves it.
 
     out: int32, one for each byte left and 16 more. state[ENDS_AT]: the address of as many int32 for the end of each
-    token, counted from `start`, or 0. model: see `cpu_pairs`; the caller holds the arrays that these two name.
+    token, counted from `start`, or 0. marks: int64, numbers of pieces that grow: each becomes the number of ids before
+    that piece. model: see `cpu_pairs`; the caller holds the arrays that these two name.
     """
     base, ends_at, out_at = address_of(text) + start, address_of(ends), address_of(out)
     # where the end of the token at address t goes: t + to_ends
@@ -205,6 +207,7 @@ def encode_block(text, start, ends, out, table, arena, model, state):
     bits = bits_of(num_buckets)
     target, status = out_at, 0
     limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
+    next_mark = marks[state[MARK]] if state[MARK] < len(marks) else np.int64(len(ends) + 1)
     while state[CURSOR] < len(ends):
         cursor = state[CURSOR]
         count = min(np.int64(_BLOCK), len(ends) - cursor)
@@ -219,6 +222,10 @@ def encode_block(text, start, ends, out, table, arena, model, state):
             break
         _ask_for_records(staged_at, count, arena_at)
         for i in range(count):
+            while next_mark <= cursor + i:
+                marks[state[MARK]] = state[WRITTEN] + ((target - out_at) >> 2)
+                state[MARK] += 1
+                next_mark = marks[state[MARK]] if state[MARK] < len(marks) else np.int64(len(ends) + 1)
             end = load32(ends_at + ((cursor + i) << 2))
             row, piece, length = staged_at + _ROW_BYTES * i, base + begin, end - begin
             entry = _find(load_int64(row + 16), load64(row), load64(row + 8))

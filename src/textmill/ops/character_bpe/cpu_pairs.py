@@ -49,8 +49,10 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
     LENGTHS,
     NUM_LENGTHS,
     SIDES,
-) = np.arange(18)
-MODEL_WORDS = 18
+    NEIGHBOURS,
+    NEIGHBOUR_BITS,
+) = np.arange(20)
+MODEL_WORDS = 20
 
 
 @helper

@@ -11,7 +11,7 @@ from textmill.errors import ConfigError, DataError
 from textmill.ops.bpe.keys import bad_ends, check_block
 from textmill.ops.character_bpe import cpu_encode as kernels
 from textmill.ops.character_bpe import cpu_pairs as layout
-from textmill.ops.character_bpe.cpu_blanks import cut_before_blanks
+from textmill.ops.character_bpe.cpu_blanks import cut_sentences
 from textmill.ops.character_bpe.cpu_dropout import DRAW_BITS, encode_dropping
 from textmill.ops.character_bpe.kinds import PieceKind
 from textmill.ops.character_bpe.tables import Tables, tables_from_merges, tables_from_scores
@@ -26,7 +26,9 @@ _FIRST_BUCKETS = 1 << 12
 _FIRST_ARENA_BYTES = 1 << 18
 _PIECES_PER_BLOCK = 1 << 15
 _LARGEST_TEXT = (1 << 31) - 1
+_MOST_KEPT_IDS = 1 << 21
 _NO_ENDS = np.empty(0, dtype=np.int32)
+_NO_MARKS = np.empty(0, dtype=np.int64)
 
 
 class CharacterBpeEncoder:
@@ -49,6 +51,7 @@ class CharacterBpeEncoder:
         self._tables = tables
         self._cache_limit = cache_bytes
         self._lock = threading.Lock()
+        self._out = _NO_ENDS
         self._model = tables.model.copy()
         if tables.num_parts:
             self._parts = np.zeros((tables.num_parts, 2), dtype=np.int32)
@@ -144,12 +147,34 @@ class CharacterBpeEncoder:
         if not 0 <= length <= _LARGEST_TEXT:
             raise DataError(f"a text may have at most {_LARGEST_TEXT} bytes, got {length}", fix="encode it in parts")
         whole = np.array([length] if length else [], dtype=np.int32)
-        check_block(text, start, whole, None)
-        if not self.cuts_at_blanks:
-            return whole
-        # a cut needs a ▁ of three bytes, and something else before it
-        ends = np.empty(length // 4 + 2, dtype=np.int32)
-        return ends[: cut_before_blanks(text, start, length, ends)]
+        return self._words(text, start, whole)[0]
+
+    def encode_sentences(self, text: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids, int64 how many each sentence has), of sentences from the first byte of the text on.
+
+        Raises:
+            DataError: as in `encode`.
+        """
+        words, marks = self._words(text, 0, ends)
+        needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
+        out = self._out if len(self._out) >= needed else np.empty(needed, dtype=np.int32)
+        if needed <= _MOST_KEPT_IDS:
+            self._out = out
+        with self._lock:
+            count = marks[-1] = self._encode(text, 0, words, out, _NO_ENDS, marks[:-1])
+        return out[:count].copy(), np.diff(marks)
+
+    def _words(self, text: np.ndarray, start: int, sentence_ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ends of the words of sentences, int64 how many are before each sentence, and all)."""
+        sentence_ends = check_block(text, start, sentence_ends, None)
+        last = int(sentence_ends[-1]) if len(sentence_ends) else 0
+        firsts = np.empty(len(sentence_ends) + 1, dtype=np.int64)
+        # a cut needs a character of three bytes, and another before it
+        ends = np.empty(max(last, 0) // 2 + len(sentence_ends) + 1, dtype=np.int32)
+        if bool((sentence_ends[1:] < sentence_ends[:-1]).any()) or last < 0:
+            raise bad_ends()
+        count = cut_sentences(text, start, sentence_ends, self.cuts_at_blanks, ends, firsts, self._model)
+        return ends[:count], firsts
 
     def encode(self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None) -> np.ndarray:
         """int32: the ids of the pieces that end at start + ends[0], start + ends[1], ...; the first begins at start.
@@ -252,13 +277,23 @@ class CharacterBpeEncoder:
             raise bad_ends()
         return out[:count].copy(), out_ends[:count].copy()
 
-    def _encode(self, text: np.ndarray, start: int, ends: np.ndarray, out: np.ndarray, out_ends: np.ndarray) -> int:
+    def _encode(
+        self,
+        text: np.ndarray,
+        start: int,
+        ends: np.ndarray,
+        out: np.ndarray,
+        out_ends: np.ndarray,
+        marks: np.ndarray = _NO_MARKS,
+    ) -> int:
+        """How many ids were written; see the kernel."""
         written, state = 0, self._state
-        state[kernels.CURSOR] = 0
+        state[kernels.CURSOR] = state[kernels.MARK] = 0
         while state[kernels.CURSOR] < len(ends):
+            state[kernels.WRITTEN] = written
             state[kernels.ENDS_AT] = out_ends[written:].ctypes.data if len(out_ends) else 0
             count, status = kernels.encode_block(
-                text, start, ends, out[written:], self._table, self._arena, self._model, state
+                text, start, ends, out[written:], marks, self._table, self._arena, self._model, state
             )
             written += count
             if status == kernels.BAD_ENDS:
@@ -290,9 +325,9 @@ class CharacterBpeEncoder:
         # the arena may take the other half
         if 4 * (len(self._arena) - PADDING) > self._cache_limit:
             # a new generation: keeping what is still in use would cost more than merging it again
-            cursor = self._state[kernels.CURSOR]
+            cursor, mark = self._state[[kernels.CURSOR, kernels.MARK]]
             self._reset_cache()
-            self._state[kernels.CURSOR] = cursor
+            self._state[[kernels.CURSOR, kernels.MARK]] = cursor, mark
             return
         used = int(self._state[kernels.ARENA_USED])
         grown = np.empty(2 * (len(self._arena) - PADDING) + PADDING, dtype=np.uint8)

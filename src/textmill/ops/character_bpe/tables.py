@@ -11,6 +11,7 @@ from textmill.errors import ConfigError, NotSupportedError
 from textmill.ops.character_bpe import cpu_pairs as layout
 from textmill.ops.character_bpe import cpu_symbols as symbols_layout
 from textmill.ops.character_bpe.kinds import PieceKind
+from textmill.ops.unigram.neighbours import neighbour_tables
 
 Word = int | np.signedinteger
 BLANK = "▁"
@@ -52,6 +53,12 @@ class Tables:
         layout.fill_pairs(rows, pairs)
         self.hold(word, pairs)
         self.model[bits_word] = table_bits
+
+    def set_neighbours(self, contents: list[bytes]) -> None:
+        """Lets text be cut between two characters that stand side by side in none of the tokens."""
+        neighbours, _ = neighbour_tables(contents)
+        self.hold(layout.NEIGHBOURS, neighbours)
+        self.model[layout.NEIGHBOUR_BITS] = (8 * len(neighbours)).bit_length() - 1
 
     def set_merges(self, merges: Sequence[tuple[int, int, int, int]], num_symbols: int) -> None:
         """The pairs that merge, (left, right, rank, product). num_symbols: one more than the largest symbol."""
@@ -278,6 +285,9 @@ def tables_from_scores(
         and not any(_crosses_inside(text) for text in (*mergeable, *whole))
         and all(len(splits[text]) < 2 for text in unused)
     )
+    # unknown characters in a row become one token, unless each becomes its bytes
+    if byte_fallback and not unused:
+        tables.set_neighbours([to_bytes(text) for text in (*mergeable, *whole)])
     return tables
 
 

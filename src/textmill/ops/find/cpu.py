@@ -211,18 +211,7 @@ def build(text, offsets, numbers, nodes, labels, roots, endings, work):
     num_nodes, count, depth, num_alone = np.int64(1), np.int64(1), np.int64(0), np.int64(0)
     while count > 0:
         num_nodes, count, num_alone = _branch(
-            text_at,
-            offsets_at,
-            numbers_at,
-            nodes_at,
-            labels_at,
-            num_nodes,
-            level,
-            count,
-            depth,
-            after,
-            alone,
-            num_alone,
+            strings, nodes_at, labels_at, num_nodes, level, count, depth, after, alone, num_alone
         )
         level, after = after, level
         depth += 1

@@ -1,6 +1,6 @@
 """Normalisation as sentencepiece does it: replacements by a table, blanks squeezed and escaped, in one pass."""
 
-from textmill.ops.normalize.charsmap import Charsmap, build_charsmap, read_charsmap, rules_of
+from textmill.ops.normalize.charsmap import Charsmap, Rules, build_charsmap, read_charsmap, rules_of
 from textmill.ops.normalize.normalizer import SentencePieceNormalizer
 
-__all__ = ["Charsmap", "SentencePieceNormalizer", "build_charsmap", "read_charsmap", "rules_of"]
+__all__ = ["Charsmap", "Rules", "SentencePieceNormalizer", "build_charsmap", "read_charsmap", "rules_of"]

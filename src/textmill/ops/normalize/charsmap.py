@@ -91,6 +91,67 @@ def rules_of(charsmap: Charsmap) -> dict[bytes, bytes]:
     return rules
 
 
+class Rules:
+    """The replacements of a table, looked up one at a time: to list all of the usual ones takes half a second."""
+
+    def __init__(self, charsmap: Charsmap) -> None:
+        """Checks the table as far as looking up can get.
+
+        Raises:
+            FormatError: the trie points outside itself, or runs in circles.
+        """
+        _check_trie(charsmap)
+        self._units, self._strings = charsmap.units.data, charsmap.strings.tobytes()
+
+    def get(self, key: bytes) -> bytes | None:
+        """What the key is replaced by, if there is a rule for all of it.
+
+        >>> rules = Rules(read_charsmap(build_charsmap({"ﬁ": "fi"})))
+        >>> rules.get("ﬁ".encode()), rules.get(b"fi")
+        (b'fi', None)
+        """
+        units, base, unit = self._units, offset_of(self._units[0]), 0
+        for byte in key:
+            place = base ^ byte
+            if place >= len(units) or byte == 0 or label_of(units[place]) != byte:
+                return None
+            unit = units[place]
+            base = place ^ offset_of(unit)
+        if not has_leaf(unit) or not key:
+            return None
+        value = units[base] & (_VALUE - 1)
+        return self._strings[value : self._strings.index(b"\0", value)]
+
+
+def _check_trie(charsmap: Charsmap) -> None:
+    """Walks through the trie, all strings of one length at a time. The errors are those of `rules_of`."""
+    units = charsmap.units.astype(np.int64)
+    labels = units & (_VALUE | 0xFF)
+    # every unit with a label is a child of one base
+    places = np.flatnonzero((labels > 0) & (labels < _BLOCK))
+    parents = places ^ labels[places]
+    order = np.argsort(parents, kind="stable")
+    places, parents = places[order], parents[order]
+    found = units[places]
+    bases = places ^ ((found >> 10) << ((found & _FAR) >> 6))
+    values = units[np.minimum(bases, len(units) - 1)] & (_VALUE - 1)
+    outside = (found & _LEAF > 0) & ((bases >= len(units)) | (values >= len(charsmap.strings)))
+    nodes, visited = np.array([offset_of(int(units[0]))]), 0
+    for _ in range(_LONGEST):
+        first, after = np.searchsorted(parents, nodes, side="left"), np.searchsorted(parents, nodes, side="right")
+        counts = after - first
+        children = np.repeat(after - np.cumsum(counts), counts) + np.arange(counts.sum())
+        if not len(children):
+            return
+        if outside[children].any():
+            raise FormatError("a charsmap's trie points outside its table", fix="fetch the model again")
+        nodes = np.unique(bases[children])
+        visited += len(children)
+        if visited > _MOST_UNITS:
+            break
+    raise FormatError("a charsmap's trie has no end, or runs in circles", fix="fetch the model again")
+
+
 def children_of(units: np.ndarray, base: int) -> list[int]:
     """The bytes by which a node goes on."""
     first = base & ~(_BLOCK - 1)

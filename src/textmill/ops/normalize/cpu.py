@@ -1,7 +1,7 @@
 """Kernel of sentencepiece's normaliser; `reference.py` says what it computes.
 
-Most text is left as it is, so most of the kernel finds out quickly that no rule applies. Visible ASCII goes eight bytes
-at a time, and a table of one bit for each code point tells which characters of two and three bytes begin no rule. A
+Most text is left as it is, so most of the kernel finds out quickly that no rule applies. Letters and blanks of ASCII go
+up to 64 bytes at a time, and a table of one bit for each code point tells which characters of two and three bytes begin no rule. A
 character of three bytes whose only rule is its own has that rule's place in a table. Whatever is left is looked up in
 the tries, byte by byte.
 """
@@ -15,7 +15,6 @@ from textmill.ops.memory import (
     count_trailing_zeros,
     keep,
     load8,
-    load16,
     load32,
     load64,
     load_int64,
@@ -23,17 +22,20 @@ from textmill.ops.memory import (
     store32,
     store64,
 )
+from textmill.ops.vectors import bytes_in_range
 
 PLAIN, BLANK, RULED = 0, 1, 2
 """Classes of ASCII bytes: one that becomes one visible byte; one that becomes a blank; one that only the tries tell."""
 JOINS = 4
 """Flag of a byte: after some byte of the first two classes it makes the beginning of a longer rule."""
 AS_IT_IS, LOWER_CASE, EACH_BYTE = 0, 1, 2
-"""What becomes of visible ASCII: nothing, small letters, or what the table of bytes says."""
+"""What becomes of visible ASCII but for RULED_LETTERS: it stays, in small letters; or the table of bytes tells."""
+MOST_RULED = 4
+"""Visible characters that RULED_LETTERS can name, a byte each."""
 MOST_MATCHES = 32
 """sentencepiece looks at no more rules that begin alike."""
 MOST_USER_MATCHES = 64
-ROOM = 8 + PADDING
+ROOM = 4 * PADDING + 16
 """Bytes of `out` beyond what a step may count on."""
 NUM_WIDE = 1 << 16
 """Code points that have an entry in the tables of characters of two and three bytes."""
@@ -54,8 +56,11 @@ NUM_WIDE = 1 << 16
     ESCAPE,
     PREFIX,
     SUFFIX,
-) = range(14)
-MODEL_WORDS = 14
+    RULED_LETTERS,
+    BLANKS_ARE,
+    LINES_ARE,
+) = range(17)
+MODEL_WORDS = 17
 
 # words of the state: number of the document, bytes read and written, whether a blank was last, how far the document
 # is, where in `out` it begins, the end of what counts of it
@@ -64,10 +69,12 @@ STATE_WORDS = 7
 
 NOTHING_READ, READING = 0, 1
 """Values of FRESH."""
+FIRST_VISIBLE, NUM_VISIBLE = 0x21, 0x7F - 0x21
+FIRST_LINE, NUM_LINES = 0x09, 2
+"""The tabulator and the end of a line."""
 
 _LOW = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
-_BLANKS = np.uint64(0x2020202020202020)
 _BLANK_BYTE = 0x20
 _ESCAPED = 0x8196E2
 _LEAF = 1 << 8
@@ -182,17 +189,6 @@ def _wide(text_at, length):
 
 
 @_helper
-def _word_length(text_at, classes):
-    """int64 in 0..8: how many of the next bytes are visible ASCII characters that no longer rule begins with."""
-    word = load64(text_at)
-    # the highest bit of a byte says that it is no such character: not ASCII, below U+0021, U+007F
-    below = ~((word | _HIGH) - _LOW * np.uint64(0x21))
-    delete = (word & ~_HIGH) + _LOW
-    length = count_trailing_zeros((word | below | delete) & _HIGH) >> 3
-    return length - 1 if length > 0 and load8(classes + load8(text_at + length)) & JOINS != 0 else length
-
-
-@_helper
 def _small_letters(word):
     """uint64: the bytes of ASCII in lower case. A byte that is not ASCII may change itself and those after it."""
     capitals = (word + _LOW * np.uint64(0x80 - 0x41)) & ~(word + _LOW * np.uint64(0x80 - 0x5B)) & _HIGH
@@ -256,15 +252,63 @@ def _skip_blanks(text_at, at, stop, model):
 
 
 @_helper
-def _ascii_word(text_at, at, stop, out_at, sources_at, written, letters, classes):
-    """int64 in 0..8: how many visible characters went out as they are or in lower case."""
-    length = min(_word_length(text_at + at, classes), stop - at)
-    word = load64(text_at + at)
-    store64(out_at + written, word if letters == AS_IT_IS else _small_letters(word))
+def _copy_letters(text_at, at, length, out_at, sources_at, written, letters):
+    """int64: how many bytes are written after `length` more; up to 15 after them are written to as well."""
+    for i in range(0, length, 16):
+        first, second = load64(text_at + at + i), load64(text_at + at + i + 8)
+        if letters == LOWER_CASE:
+            first, second = _small_letters(first), _small_letters(second)
+        store64(out_at + written + i, first)
+        store64(out_at + written + i + 8, second)
     if sources_at != 0:
         for i in range(length):
             store32(sources_at + 4 * (written + i), at + i)
-    return length
+    return written + length
+
+
+@_helper
+def _simple_bytes(text_at, model):
+    """(uint64, uint64): which of the next 64 bytes are visible and go out by the rule for letters, which are blanks."""
+    visible, blanks = bytes_in_range(text_at, 0, FIRST_VISIBLE, NUM_VISIBLE), np.uint64(0)
+    ruled = _word_of(model, RULED_LETTERS)
+    while ruled != 0:
+        visible &= ~bytes_in_range(text_at, 0, ruled & 0xFF, 1)
+        ruled >>= 8
+    if _word_of(model, BLANKS_ARE) == BLANK:
+        blanks |= bytes_in_range(text_at, 0, _BLANK_BYTE, 1)
+    if _word_of(model, LINES_ARE) == BLANK:
+        blanks |= bytes_in_range(text_at, 0, FIRST_LINE, NUM_LINES)
+    elif _word_of(model, LINES_ARE) == PLAIN:
+        visible |= bytes_in_range(text_at, 0, FIRST_LINE, NUM_LINES)
+    return visible, blanks
+
+
+@_helper
+def _ascii_run(text_at, at, stop, out_at, sources_at, written, after_blank, classes, model):
+    """(bytes read, bytes written, whether a blank was last) after up to 64 bytes of letters and blanks."""
+    visible, blanks = _simple_bytes(text_at + at, model)
+    run = min(count_trailing_zeros(~(visible | blanks)), stop - at)
+    # the last one may be the beginning of a longer rule
+    if run > 0 and load8(classes + load8(text_at + at + run)) & JOINS != 0:
+        run -= 1
+    if run == 0:
+        return at, written, after_blank
+    letters, escape, squeeze = _word_of(model, LETTERS), _word_of(model, ESCAPE), _word_of(model, SQUEEZE)
+    if run < 64:
+        blanks &= (np.uint64(1) << np.uint64(run)) - np.uint64(1)
+    done = np.int64(0)
+    while blanks != np.uint64(0):
+        blank = count_trailing_zeros(blanks)
+        written = _copy_letters(text_at, at + done, blank - done, out_at, sources_at, written, letters)
+        if blank > done or after_blank == 0:
+            written = _put_blank(out_at, sources_at, written, escape, at + blank)
+        after_blank = squeeze
+        done = blank + 1
+        blanks &= blanks - np.uint64(1)
+    if run > done:
+        written = _copy_letters(text_at, at + done, run - done, out_at, sources_at, written, letters)
+        after_blank = np.int64(0)
+    return at + run, written, after_blank
 
 
 @_helper
@@ -299,11 +343,11 @@ def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
     squeeze, escape, letters = _word_of(model, SQUEEZE), _word_of(model, ESCAPE), _word_of(model, LETTERS)
     while at < stop and written < room:
         if letters != EACH_BYTE:
-            length = _ascii_word(text_at, at, stop, out_at, sources_at, written, letters, classes)
-            at, written = at + length, written + length
-            if length > 0:
-                after_blank = np.int64(0)
-            if length == 8 or at == stop:
+            begun = at
+            at, written, after_blank = _ascii_run(
+                text_at, at, stop, out_at, sources_at, written, after_blank, classes, model
+            )
+            if at == stop or at - begun == 64:
                 continue
         byte = load8(text_at + at)
         kind = load8(classes + byte)
@@ -324,10 +368,6 @@ def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
                     written = _put_blank(out_at, sources_at, written, escape, at)
                     after_blank = squeeze
                 at += 1
-                # the last of a run may be the beginning of a longer rule
-                if squeeze and byte == _BLANK_BYTE and load16(text_at + at) == 0x2020:
-                    run = count_trailing_zeros(load64(text_at + at) ^ _BLANKS) >> 3
-                    at = min(at + run - 1, stop)
             continue
         source, length, step = _next_rule(text_at + at, stop - at, model)
         if length < 0:

@@ -31,14 +31,15 @@ class SentencePieceNormalizer:
         if any(0 in string for string in strings):
             raise DataError("a user-defined piece cannot hold U+0000", fix="leave it out")
         user_units = build_trie((string, 0) for string in strings) if strings else np.empty(0, np.uint32)
-        classes = tables.byte_classes(charsmap, {string[0] for string in strings})
+        classes = tables.byte_classes(charsmap, strings)
         untouched, own_rules = tables.wide_characters(charsmap, user_units)
         self._owned = [classes, untouched, own_rules, charsmap.units, charsmap.strings, user_units]
         self._model = np.zeros(cpu.MODEL_WORDS, dtype=np.int64)
         for word, array in zip(_ARRAYS, self._owned, strict=True):
             self._model[word] = array.ctypes.data
         self._model[[cpu.NUM_UNITS, cpu.NUM_BYTES, cpu.NUM_USER]] = [len(array) for array in self._owned[3:]]
-        self._model[cpu.LETTERS] = tables.letters(classes)
+        simple = [cpu.LETTERS, cpu.RULED_LETTERS, cpu.BLANKS_ARE, cpu.LINES_ARE]
+        self._model[simple] = tables.simple_bytes(classes)
         self._model[cpu.SQUEEZE], self._model[cpu.ESCAPE] = blanks.squeeze_blanks, blanks.escape_blanks
         self._model[cpu.PREFIX] = blanks.dummy_prefix and not blanks.blank_as_suffix
         self._model[cpu.SUFFIX] = blanks.dummy_prefix and blanks.blank_as_suffix

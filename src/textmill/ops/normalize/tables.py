@@ -1,5 +1,7 @@
 """What the kernel asks before it walks through the tries of rules: tables of bytes and of characters."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from textmill.ops.normalize import cpu
@@ -10,38 +12,47 @@ _LABEL = (1 << 31) | 0xFF
 _LEAF = 1 << 8
 _FAR = 1 << 9
 _BLANK = ord(" ")
-# visible characters
-_FIRST, _AFTER = 0x21, 0x7F
 
 
-def byte_classes(charsmap: Charsmap, first_bytes: set[int]) -> np.ndarray:
+def byte_classes(charsmap: Charsmap, user_defined: Iterable[bytes]) -> np.ndarray:
     """uint8 [512]: the class of each byte, then what each byte of the first two classes becomes.
 
     Args:
-        first_bytes: those that user-defined strings begin with.
+        user_defined: strings that stay as they are, whatever the rules say.
     """
+    longer = {string[0] for string in user_defined if len(string) > 1}
+    alone = {string[0] for string in user_defined if len(string) == 1}
     classes = np.concatenate([np.full(256, cpu.RULED), np.arange(256)]).astype(np.uint8)
     for byte in range(_ASCII):
         own, following = _rules_from(charsmap.units, byte)
-        becomes = byte if own is None else _single(charsmap.strings, own)
-        if byte in first_bytes or becomes is None or any(label < _ASCII for label in following):
+        becomes = byte if own is None or byte in alone else _single(charsmap.strings, own)
+        begins_more = any(label < _ASCII for label in following) and byte not in alone
+        if byte in longer or becomes is None or begins_more:
             continue
         classes[byte] = cpu.BLANK if becomes == _BLANK else cpu.PLAIN
         classes[256 + byte] = becomes
-        classes[following] |= cpu.JOINS
+        classes[[label for label in following if label >= _ASCII]] |= cpu.JOINS
     return classes
 
 
-def letters(classes: np.ndarray) -> int:
-    """What becomes of visible ASCII characters; see `cpu`."""
-    visible = np.arange(_FIRST, _AFTER)
-    if (classes[_FIRST:_AFTER] & cpu.RULED).any():
-        return cpu.EACH_BYTE
-    becomes = classes[256 + _FIRST : 256 + _AFTER]
-    if (becomes == visible).all():
-        return cpu.AS_IT_IS
+def simple_bytes(classes: np.ndarray) -> tuple[int, int, int, int]:
+    """(what becomes of visible ASCII, the characters that it is not said of, what blanks and what line ends are): the
+    words LETTERS, RULED_LETTERS, BLANKS_ARE and LINES_ARE of the model."""
+    visible = np.arange(cpu.FIRST_VISIBLE, cpu.FIRST_VISIBLE + cpu.NUM_VISIBLE)
     lower = np.frombuffer(bytes(visible.tolist()).lower(), dtype=np.uint8)
-    return cpu.LOWER_CASE if (becomes == lower).all() else cpu.EACH_BYTE
+    becomes, plain = classes[256 + visible], classes[visible] == cpu.PLAIN
+    mode, exceptions = cpu.EACH_BYTE, visible
+    for candidate, wanted in ((cpu.AS_IT_IS, visible), (cpu.LOWER_CASE, lower)):
+        found = visible[~plain | (becomes != wanted)]
+        if len(found) <= min(cpu.MOST_RULED, len(exceptions) - 1):
+            mode, exceptions = candidate, found
+    lines = np.arange(cpu.FIRST_LINE, cpu.FIRST_LINE + cpu.NUM_LINES)
+    kinds = set(classes[lines].tolist())
+    stay = kinds == {cpu.PLAIN} and (classes[256 + lines] == lines).all()
+    line_kind = cpu.PLAIN if stay else cpu.BLANK if kinds == {cpu.BLANK} else cpu.RULED
+    blank_kind = cpu.BLANK if classes[_BLANK] == cpu.BLANK else cpu.RULED
+    packed = 0 if mode == cpu.EACH_BYTE else int.from_bytes(bytes(exceptions.tolist()), "little")
+    return mode, packed, blank_kind, line_kind
 
 
 def wide_characters(charsmap: Charsmap, user_units: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +76,7 @@ def wide_characters(charsmap: Charsmap, user_units: np.ndarray) -> tuple[np.ndar
     return np.packbits(untouched, bitorder="little"), own_rules
 
 
-def _walk(
-    units: np.ndarray, columns: list[np.ndarray], two: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _walk(units: np.ndarray, columns: list[np.ndarray], two: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each character: whether some string of the trie begins with it or it with a string, the place of its node's
     children, and whether it is a string and no longer one begins with it."""
     size, count = len(units), len(two)

@@ -151,6 +151,9 @@ def _cut(at, end, origin, out, full, mark, classes, rows, leads, first, lower, l
         if after == at:
             at += _symbol(at, end, classes) & _WIDTH
             in_gap = True
+            # most of what lies between matches are ASCII bytes that begin none
+            while at < end and load8(at) < 0x80 and load32(rows + first + (load8(classes + load8(at)) << 2)) == _ENDED:
+                at += 1
             continue
         if in_gap:
             # the gap ends before the match, for which there may be no room

@@ -119,3 +119,65 @@ def spell(text, start, ends, marks, kept, spelling, out, out_ends, sources):
         at = stop
     keep(text), keep(ends), keep(marks), keep(spelling), keep(out), keep(out_ends), keep(sources)
     return put - buffer
+
+
+@njit(cache=True, nogil=True)
+def cut_before(text, start, ends, string, size, out_ends):
+    """How many pieces there are if each of those that end at `ends` is cut before every string.
+
+    Args:
+        text: uint8, from `padded`.
+        ends: int32, relative to `start`.
+        string: uint64, its first `size` bytes in memory: a character.
+        out_ends: int32, receives the ends; as many as the string's first byte stands in the text, and `ends`, together.
+    """
+    origin, end, out_end = address_of(text) + start, address_of(ends), address_of(out_ends)
+    first_end, at = out_end, np.int64(0)
+    first_byte = string & np.uint64(0xFF)
+    firsts, lead = first_byte * _ONES, np.int64(first_byte)
+    for piece in range(len(ends)):
+        begin, stop = at, load32(end + 4 * piece)
+        while at < stop:
+            other = load64(origin + at) ^ firsts
+            at += count_trailing_zeros((other - _ONES) & ~other & _TOP_BITS) >> 3
+            if at >= stop:
+                break
+            if low_bytes(load64(origin + at) ^ string, size) == _ZERO and stop - at >= size:
+                if at > begin:
+                    store32(out_end, at)
+                    out_end += 4
+                at += size
+            elif load8(origin + at) == lead:
+                at += 1
+        at = stop
+        store32(out_end, stop)
+        out_end += 4
+    keep(text), keep(ends), keep(out_ends)
+    return (out_end - first_end) >> 2
+
+
+@njit(cache=True, nogil=True)
+def substitute(text, ends, marks, matched, string, size, out):
+    """How many bytes the text has with a string for each piece whose mark is `matched`.
+
+    Args:
+        text, ends, marks: as above, from the text's start.
+        string: uint8, `size` bytes and 8 more.
+        out: uint8, receives the bytes; 8 bytes longer than they are.
+    """
+    origin, buffer, content = address_of(text), address_of(out), address_of(string)
+    end, mark = address_of(ends), address_of(marks)
+    put, at = buffer, np.int64(0)
+    for piece in range(len(ends)):
+        stop = load32(end + 4 * piece)
+        if load8(mark + piece) == matched:
+            for i in range(0, size, 8):
+                store64(put + i, load64(content + i))
+            put += size
+        else:
+            for i in range(0, stop - at, 8):
+                store64(put + i, load64(origin + at + i))
+            put += stop - at
+        at = stop
+    keep(text), keep(ends), keep(marks), keep(string), keep(out)
+    return put - buffer

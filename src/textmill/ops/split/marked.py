@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from textmill.errors import ConfigError, DataError
-from textmill.ops.memory import PADDING
+from textmill.ops.memory import PADDING, padded
 
 GAP, MATCH = 0, 1
 """The marks: a stretch between two matches, and a match."""
@@ -116,6 +116,48 @@ def spelled(
     found = _room(_checked_size(total), int(chosen.sum()), sources)
     used = cpu_rewrite.spell(text, start, ends, marks, MATCH, spelling, found.buffer, found.ends, found.sources)
     return _cut_to(found, used)
+
+
+def substituted(text: np.ndarray, ends: np.ndarray, marks: np.ndarray, string: bytes) -> bytes:
+    """The text with a string for each piece that is a match.
+
+    Args:
+        text: uint8, from `padded`; ends: int32, from its start; marks: uint8, one a piece.
+
+    Raises:
+        DataError: the arrays are not those of a splitter, or the result has 2 GiB or more.
+    """
+    from textmill.ops.split import cpu_rewrite
+
+    lengths = _checked_lengths(text, 0, ends, marks)
+    is_match = marks == MATCH
+    total = int(lengths[~is_match].sum(dtype=np.int64)) + len(string) * int(is_match.sum())
+    out = np.empty(_checked_size(total) + PADDING, np.uint8)
+    cpu_rewrite.substitute(text, ends, marks, MATCH, padded(string), len(string), out)
+    return out[:total].tobytes()
+
+
+def cut_before(text: np.ndarray, start: int, ends: np.ndarray, string: bytes) -> np.ndarray:
+    """int32: the ends of the pieces, cut before every occurrence of a character.
+
+    Worked example: `ab_c__d`, one piece, has the pieces `ab`, `_c`, `_`, `_d` before every `_`.
+
+    Args:
+        string: the character's bytes.
+
+    Raises:
+        DataError: the arrays are not those of a splitter.
+    """
+    from textmill.ops.split import cpu_rewrite
+
+    if not 1 <= len(string) <= cpu_rewrite.MOST_BYTES:
+        raise DataError(f"a character has 1 to {cpu_rewrite.MOST_BYTES} bytes, got {string!r}")
+    _checked_lengths(text, start, ends, np.ones(len(ends), np.uint8))
+    last = int(ends[-1]) if len(ends) else 0
+    firsts = int(np.count_nonzero(text[start : start + last] == string[0]))
+    found = np.empty(firsts + len(ends), np.int32)
+    word = np.uint64(int.from_bytes(string, "little"))
+    return found[: cpu_rewrite.cut_before(text, start, ends, word, len(string), found)]
 
 
 def _checked_lengths(text: np.ndarray, start: int, ends: np.ndarray, marks: np.ndarray) -> np.ndarray:

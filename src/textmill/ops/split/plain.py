@@ -15,7 +15,7 @@ class Plain:
     """Whether only matches are kept; what lies between them, white space, is in no token."""
 
 
-NEW_NUMBERS = "NN"
+NEW_NUMBERS = "\U00011de0-\U00011de9\U00016ff4-\U00016ff6"
 """Numbers of Unicode 17, which `tokenizers`' rule for digits knows, as character ranges."""
 
 PLAIN = {

@@ -4,12 +4,17 @@ The best path goes through every place that no piece crosses. In most vocabulari
 character, so that is every place in front of a run of blanks; in those that write blanks behind words no piece has
 another character after a blank, and it is every place behind such a run. Unknown characters are single: they cross
 nothing.
+
+Texts without blanks are cut between two characters that stand side by side in no piece: a piece that crossed the place
+would have both. That is asked of neighbours of which one has three bytes in UTF-8 and the other three or one, in a
+table of one bit for each hash of a pair. Two pairs may share a bit; then a cut is missed, and none is made wrongly. A
+run of characters that stand in no piece at all is unknown from end to end.
 """
 
 import numpy as np
 from numba import njit
 
-from textmill.ops.memory import count_trailing_zeros, load8, load16, load64
+from textmill.ops.memory import count_trailing_zeros, load8, load16, load32, load64
 
 NO_CUT, CUT_BEFORE_BLANKS, CUT_AFTER_BLANKS = range(3)
 BLANK_BYTES = 3
@@ -20,6 +25,10 @@ _FIRST_EVERYWHERE = np.uint64(0xE2E2E2E2E2E2E2E2)
 _ONES = np.uint64(0x0101010101010101)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _ZERO = np.uint64(0)
+_FIRST_WIDE = 0x800
+PAIR_FACTOR = 0x9E3779B97F4A7C15
+"""Multiplied by this, first << 16 | second has the number of its bit in the highest bits."""
+_PAIR_FACTOR = np.uint64(PAIR_FACTOR)
 
 
 @njit(forceinline=True)
@@ -63,3 +72,76 @@ def next_cut(address, end, rule):
     if rule == CUT_BEFORE_BLANKS:
         return find_blank(skip_blanks(address, end), end)
     return skip_blanks(find_blank(address, end), end)
+
+
+@njit(forceinline=True)
+def wide_or_ascii(address, end):
+    """int64: the code point of the character of one or three bytes at the address, -1 for anything else."""
+    word = load32(address)
+    if word & 0x80 == 0:
+        return word & 0x7F
+    if (word & 0xC0C0F0) != 0x8080E0 or address + 3 > end:
+        return np.int64(-1)
+    code = (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
+    # shorter forms and surrogates are no characters
+    return code if code >= _FIRST_WIDE and (code >> 11) != 0x1B else np.int64(-1)
+
+
+@njit(forceinline=True)
+def may_be_joined(first, second, pairs, bits):
+    """bool: False where no piece has the two characters side by side. pairs: the address of 2**bits bits."""
+    key = np.uint64((first << 16) | second)
+    bit = np.int64((key * _PAIR_FACTOR) >> np.uint64(64 - bits))
+    return (load8(pairs + (bit >> 3)) >> (bit & 7)) & 1 != 0
+
+
+@njit(forceinline=True)
+def is_known(code, known):
+    """bool: whether some piece has the character, or the code point has none of three bytes. known: the address of a bit
+    for each code point below 2**16."""
+    return (load8(known + (code >> 3)) >> (code & 7)) & 1 != 0
+
+
+@njit(forceinline=True)
+def has_wide(address, end):
+    """bool: whether a byte beyond ASCII is among the 8 first bytes, or there are more. Reads 8 bytes."""
+    length = end - address
+    if length >= 8:
+        return True
+    return (
+        length > 0
+        and (load64(address) & _HIGH_BITS & ((np.uint64(1) << np.uint64(8 * length)) - np.uint64(1))) != _ZERO
+    )
+
+
+@njit(forceinline=True)
+def pair_cut(address, end, pairs, bits):
+    """int64: the first place after the address, at most `end`, that no piece crosses. A character begins there."""
+    previous, at = wide_or_ascii(address, end), address
+    at += 3 if previous >= _FIRST_WIDE else 1
+    while at < end:
+        if previous < _FIRST_WIDE:
+            # letters of ASCII are not asked about one another
+            while at + 8 < end and load64(at) & _HIGH_BITS == _ZERO:
+                at += 8
+                previous = load8(at - 1)
+        code = wide_or_ascii(at, end)
+        asked = code >= 0 and previous >= 0 and (code >= _FIRST_WIDE or previous >= _FIRST_WIDE)
+        if asked and not may_be_joined(previous, code, pairs, bits):
+            return at
+        previous = code
+        at += 3 if code >= _FIRST_WIDE else 1
+    return end
+
+
+@njit(forceinline=True)
+def unknown_run(address, end, known):
+    """int64: where the run of characters of three bytes ends that are in no piece; the address itself if there is
+    none."""
+    while address + 3 <= end:
+        word = load32(address)
+        code = (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
+        if (word & 0xC0C0F0) != 0x8080E0 or is_known(code, known):
+            break
+        address += 3
+    return address

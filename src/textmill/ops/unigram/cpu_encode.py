@@ -35,14 +35,25 @@ from textmill.ops.unigram.cpu_cache import (
     record_of,
     remember,
 )
-from textmill.ops.unigram.cpu_cut import BLANK_BYTES, CUT_BEFORE_BLANKS, is_blank, next_cut
-from textmill.ops.unigram.cpu_floats import load_float64, rounded, store_float64
+from textmill.ops.unigram.cpu_cut import (
+    BLANK_BYTES,
+    CUT_BEFORE_BLANKS,
+    has_wide,
+    is_blank,
+    next_cut,
+    pair_cut,
+    unknown_run,
+)
+from textmill.ops.unigram.cpu_floats import load_float64, store_float64
 from textmill.ops.unigram.cpu_trie import character_width
 from textmill.ops.unigram.cpu_viterbi import (
     BYTE_IDS,
     CUT,
+    KNOWN,
     LENGTHS,
     NODE_BYTES,
+    PAIR_BITS,
+    PAIRS,
     RAW_BYTES,
     RESET,
     SCORES,
@@ -72,11 +83,18 @@ from textmill.ops.unigram.cpu_viterbi import (
     NODES,
     NUM_NODES,
     NODES_NEEDED,
-) = range(15)
-STATE_WORDS = 15
+    BLANK_CUT,
+    MARKS,
+) = range(17)
+"""BLANK_CUT: up to where there is no cut at blanks, in bytes from `start`. MARKS: the address of an int64 for each piece,
+for the number of ids before it, or 0."""
+STATE_WORDS = 17
 
 # what encode_block returns
 DONE, CROWDED, ARENA_FULL, BAD_ENDS, NODES_SHORT, NO_UNKNOWN = range(6)
+
+UNKNOWN_RUN = 0
+"""In place of a bucket: the word is a run of unknown characters of three bytes each."""
 
 LONGEST_CACHED = 96
 """Bytes; a longer word is segmented every time."""
@@ -88,29 +106,43 @@ _ROW_WORDS = 6
 
 
 @njit(forceinline=True)
-def _stage(base, ends, num_pieces, rule, state, staged):
+def _stage(base, ends, num_pieces, model, state, staged):
     """int64: how many words it staged, or -1 if ends do not grow. Moves the state's cursor and position beyond them."""
     cursor, position = load_int64(state + 8 * CURSOR), load_int64(state + 8 * POSITION)
     buckets, bits = load_int64(state + 8 * TABLE), load_int64(state + 8 * TABLE_BITS)
     limit = load32(ends + ((num_pieces - 1) << 2))
+    rule, blank_cut = load_int64(model + 8 * CUT), load_int64(state + 8 * BLANK_CUT)
+    pairs, pair_bits = load_int64(model + 8 * PAIRS), load_int64(model + 8 * PAIR_BITS)
+    known = load_int64(model + 8 * KNOWN)
     count = np.int64(0)
     while count < _BLOCK and cursor < num_pieces:
         end = load32(ends + (cursor << 2))
         if end <= position or end > limit:
             return np.int64(-1)
         word = base + position
-        length = next_cut(word, base + end, rule) - word
+        if position >= blank_cut:
+            blank_cut = next_cut(word, base + end, rule) - base
+        word_end = base + blank_cut
+        bucket = np.int64(-1)
+        if pairs != 0 and has_wide(word + (BLANK_BYTES if is_blank(word) else 0), word_end):
+            unknown_end = unknown_run(word, word_end, known)
+            if unknown_end > word:
+                word_end, bucket = unknown_end, np.int64(UNKNOWN_RUN)
+            else:
+                word_end = pair_cut(word, word_end, pairs, pair_bits)
+        length = word_end - word
+        row = staged + count * _ROW_BYTES
         # most words begin with a blank: a flag instead of its bytes leaves room for longer words in the key
         left_out, flag = np.int64(0), np.uint64(0)
         if rule == CUT_BEFORE_BLANKS and length > BLANK_BYTES and is_blank(word):
             left_out, flag = np.int64(BLANK_BYTES), BLANK_FLAG
-        first, second = piece_key(word + left_out, length - left_out)
-        second |= flag
-        bucket = buckets + (key_bucket(first, second, bits) << BUCKET_SHIFT)
-        prefetch(bucket)
-        row = staged + count * _ROW_BYTES
-        store64(row, first)
-        store64(row + 8, second)
+        if bucket != UNKNOWN_RUN:
+            first, second = piece_key(word + left_out, length - left_out)
+            second |= flag
+            bucket = buckets + (key_bucket(first, second, bits) << BUCKET_SHIFT)
+            prefetch(bucket)
+            store64(row, first)
+            store64(row + 8, second)
         store64(row + 16, bucket)
         store64(row + 24, position)
         store64(row + 32, length)
@@ -121,15 +153,28 @@ def _stage(base, ends, num_pieces, rule, state, staged):
             cursor += 1
     store64(state + 8 * CURSOR, cursor)
     store64(state + 8 * POSITION, position)
+    store64(state + 8 * BLANK_CUT, blank_cut)
     return count
 
 
 @njit(forceinline=True)
-def _score(model, scores, raw_id, single, running):
-    """float64: the running score after one more piece."""
-    if raw_id == UNKNOWN_ID:
-        return rounded(running + load_float64(model + 8 * UNKNOWN_SCORE), single)
-    return rounded(running + load_float64(scores + (raw_id << 3)), single)
+def _score_of(model, scores, raw_id):
+    return load_float64(model + 8 * UNKNOWN_SCORE) if raw_id == UNKNOWN_ID else load_float64(scores + (raw_id << 3))
+
+
+@njit(forceinline=True)
+def _running_after(running, ids, count, model):
+    """float64: the running score after `count` more raw ids at an address, added one by one."""
+    scores = load_int64(model + 8 * SCORES)
+    if load_int64(model + 8 * SINGLE) == 0:
+        for i in range(count):
+            running += _score_of(model, scores, load32(ids + (i << 2)))
+        return running
+    # all terms are numbers of 32 bits, so adding such numbers gives the same, in a third of the time
+    total = np.float32(running)
+    for i in range(count):
+        total += np.float32(_score_of(model, scores, load32(ids + (i << 2))))
+    return np.float64(total)
 
 
 @njit(forceinline=True)
@@ -147,19 +192,16 @@ def emit(raw, count, base, position, end, model, state, out_and_ends):
     """int64: how many ids are written now, or -1 where an unknown character can become nothing.
 
     Turns the raw ids of the word base + position .. base + end into ids after the WRITTEN ones: unknown characters in a
-    row become one unknown id, also from word to word, or their bytes. Moves the running score.
+    row become one unknown id, also from word to word, or their bytes.
     """
     out, token_ends = out_and_ends
-    scores, lengths = load_int64(model + 8 * SCORES), load_int64(model + 8 * LENGTHS)
     byte_ids, unknown = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * UNKNOWN)
-    single = load_int64(model + 8 * SINGLE) != 0
+    lengths = load_int64(model + 8 * LENGTHS)
     written, after_unknown = load_int64(state + 8 * WRITTEN), load_int64(state + 8 * AFTER_UNKNOWN)
-    running = load_float64(state + 8 * RUNNING)
     i = np.int64(0)
     while i < count:
         number = load32(raw + (i << 2))
         if number != UNKNOWN_ID and number != unknown:
-            running = _score(model, scores, number, single, running)
             position += load32(lengths + (number << 2))
             store32(out + (written << 2), number)
             if token_ends != 0:
@@ -170,7 +212,6 @@ def emit(raw, count, base, position, end, model, state, out_and_ends):
             continue
         run, num_run, spelled = position, np.int64(0), number != UNKNOWN_ID
         while i < count and number in (UNKNOWN_ID, unknown):
-            running = _score(model, scores, number, single, running)
             if number == UNKNOWN_ID:
                 position += character_width(base + position, end - position)
             else:
@@ -197,7 +238,6 @@ def emit(raw, count, base, position, end, model, state, out_and_ends):
         after_unknown = np.int64(1)
     store64(state + 8 * WRITTEN, written)
     store64(state + 8 * AFTER_UNKNOWN, after_unknown)
-    store_float64(state + 8 * RUNNING, running)
     return written
 
 
@@ -264,9 +304,7 @@ def _copy_out(entry, number, position, running, model, state, out_and_ends):
     target = out + (written << 2)
     store64(target, load64(entry + 16))
     store64(target + 8, load64(entry + 24))
-    scores, single = load_int64(model + 8 * SCORES), load_int64(model + 8 * SINGLE) != 0
-    for i in range(number):
-        running = rounded(running + load_float64(scores + (load32(entry + 16 + (i << 2)) << 3)), single)
+    running = _running_after(running, entry + 16, number, model)
     if token_ends != 0:
         lengths = load_int64(model + 8 * LENGTHS)
         for i in range(number):
@@ -278,6 +316,44 @@ def _copy_out(entry, number, position, running, model, state, out_and_ends):
 
 
 @njit(forceinline=True)
+def _encode_unknown_run(base, position, length, running, model, state, out_and_ends):
+    """int64: DONE, or NO_UNKNOWN. As `emit`, for characters of three bytes that are all unknown."""
+    out, token_ends = out_and_ends
+    byte_ids, unknown = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * UNKNOWN)
+    written = load_int64(state + 8 * WRITTEN)
+    score, reset = load_float64(model + 8 * UNKNOWN_SCORE), load_float64(model + 8 * RESET)
+    if load_int64(model + 8 * SINGLE) == 0:
+        for _ in range(0, length, 3):
+            running += score
+    else:
+        total, term, most = np.float32(running), np.float32(score), np.float32(reset)
+        for _ in range(0, length, 3):
+            if abs(total) > most:
+                total = np.float32(0.0)
+            total += term
+        running = np.float64(total)
+    store_float64(state + 8 * RUNNING, running)
+    if byte_ids != 0:
+        for k in range(length):
+            store32(out + ((written + k) << 2), load32(byte_ids + (load8(base + position + k) << 2)))
+            if token_ends != 0:
+                store32(token_ends + ((written + k) << 2), position + k + 1)
+        store64(state + 8 * WRITTEN, written + length)
+        store64(state + 8 * AFTER_UNKNOWN, np.int64(0))
+        return np.int64(DONE)
+    if unknown < 0:
+        return np.int64(NO_UNKNOWN)
+    if load_int64(state + 8 * AFTER_UNKNOWN) == 0:
+        store32(out + (written << 2), unknown)
+        written += 1
+        store64(state + 8 * WRITTEN, written)
+        store64(state + 8 * AFTER_UNKNOWN, np.int64(1))
+    if token_ends != 0:
+        store32(token_ends + ((written - 1) << 2), position + length)
+    return np.int64(DONE)
+
+
+@njit(forceinline=True)
 def _encode_word(base, row, model, state, out_and_ends):
     """int64: DONE, or why it stopped before this word."""
     running = load_float64(state + 8 * RUNNING)
@@ -285,6 +361,8 @@ def _encode_word(base, row, model, state, out_and_ends):
         running = 0.0
         store_float64(state + 8 * RUNNING, running)
     position, length, second = load_int64(row + 24), load_int64(row + 32), load64(row + 8)
+    if load_int64(row + 16) == UNKNOWN_RUN:
+        return _encode_unknown_run(base, position, length, running, model, state, out_and_ends)
     entry = find(load_int64(row + 16), load64(row), second)
     raw, count, at_node = np.int64(0), np.int64(0), np.int64(0)
     if entry != 0 and (running == 0.0 or abs(running) <= limit_of(entry)):
@@ -304,7 +382,10 @@ def _encode_word(base, row, model, state, out_and_ends):
     if emit(raw, count, base, position, position + length, model, state, out_and_ends) < 0:
         return np.int64(NO_UNKNOWN)
     if at_node != 0:
-        store64(state + 8 * RUNNING, load64(nodes + length * NODE_BYTES))
+        running = load_float64(nodes + length * NODE_BYTES)
+    else:
+        running = _running_after(running, raw, count, model)
+    store_float64(state + 8 * RUNNING, running)
     return np.int64(DONE)
 
 
@@ -318,14 +399,14 @@ def encode_block(text, start, ends, out, token_ends, model, state):
     base, ends_at, model_at, state_at = address_of(text) + start, address_of(ends), address_of(model), address_of(state)
     out_and_ends = (address_of(out), address_of(token_ends) if len(token_ends) > 0 else np.int64(0))
     staged = np.empty(_ROW_WORDS * _BLOCK, np.int64)
-    staged_at, num_pieces, rule = address_of(staged), len(ends), model[CUT]
+    staged_at, num_pieces, marks = address_of(staged), len(ends), state[MARKS]
     status = np.int64(DONE)
     while status == DONE and state[CURSOR] < num_pieces:
         # at one word for two buckets, one in seventy finds both entries of its bucket taken
         if state[MAY_GROW] != 0 and 2 * state[INSERTED] > (1 << state[TABLE_BITS]):
             status = np.int64(CROWDED)
             break
-        count = _stage(base, ends_at, num_pieces, rule, state_at, staged_at)
+        count = _stage(base, ends_at, num_pieces, model_at, state_at, staged_at)
         if count < 0:
             status = np.int64(BAD_ENDS)
             break
@@ -334,12 +415,15 @@ def encode_block(text, start, ends, out, token_ends, model, state):
             cursor = load_int64(row + 40)
             piece_begin = np.int64(0) if cursor == 0 else load32(ends_at + ((cursor - 1) << 2))
             if load_int64(row + 24) == piece_begin:
+                if marks != 0:
+                    store64(marks + (cursor << 3), load_int64(state_at + 8 * WRITTEN))
                 store_float64(state_at + 8 * RUNNING, 0.0)
                 store64(state_at + 8 * AFTER_UNKNOWN, np.int64(0))
             status = _encode_word(base, row, model_at, state_at, out_and_ends)
             if status != DONE:
                 store64(state_at + 8 * CURSOR, cursor)
                 store64(state_at + 8 * POSITION, load_int64(row + 24))
+                store64(state_at + 8 * BLANK_CUT, np.int64(0))
                 break
     keep(text), keep(ends), keep(out), keep(token_ends), keep(model), keep(state), keep(staged)
     return status

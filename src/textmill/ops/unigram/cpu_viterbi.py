@@ -32,8 +32,11 @@ from textmill.ops.unigram.cpu_trie import NO_NODE, base_of, character_width, chi
     ROUNDOFF,
     RESET,
     CHARACTERS,
-) = range(12)
-MODEL_WORDS = 12
+    PAIRS,
+    PAIR_BITS,
+    KNOWN,
+) = range(15)
+MODEL_WORDS = 15
 
 NODE_BYTES = 32
 """A node of the search, one a byte: best score, second best (float64), where the last piece begins, its id (int32),

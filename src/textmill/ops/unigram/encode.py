@@ -23,6 +23,7 @@ _FIRST_BUCKETS = 1 << 12
 _FIRST_ARENA_BYTES = 1 << 18
 _FIRST_NODES = 1 << 10
 _BYTES_PER_BLOCK = 1 << 18
+_MOST_KEPT_IDS = 1 << 21
 _NONE = np.empty(0, dtype=np.int32)
 
 
@@ -78,6 +79,7 @@ class UnigramEncoder:
         """What `UnigramLattice` takes too."""
         self._cache_limit = cache_bytes
         self._lock = threading.Lock()
+        self._out = _NONE
         self._state = np.zeros(kernels.STATE_WORDS, dtype=np.int64)
         self._set_nodes(_FIRST_NODES)
         self._reset_cache()
@@ -111,6 +113,17 @@ class UnigramEncoder:
     def encode_sentence(self, text: np.ndarray, start: int, stop: int) -> np.ndarray:
         """int32: the ids of the bytes from start to stop as one piece."""
         return self.encode(text, start, np.array([stop - start] if stop > start else [], dtype=np.int32))
+
+    def encode_sentences(self, text: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids, int64 how many each piece has), of pieces from the first byte of the text on; see `encode`."""
+        ends = check_block(text, 0, ends, None)
+        needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
+        out = _room(self._out, needed)
+        if needed <= _MOST_KEPT_IDS:
+            self._out = out
+        marks = np.empty(len(ends) + 1, dtype=np.int64)
+        count = marks[-1] = self._encode(text, 0, ends, out, _NONE, marks)
+        return out[:count].copy(), np.diff(marks)
 
     def encode_into(
         self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None, out: np.ndarray
@@ -168,10 +181,20 @@ class UnigramEncoder:
                 token_ends.append(out_ends[:count] + np.int32(origin))
         return ids, token_ends
 
-    def _encode(self, text: np.ndarray, start: int, ends: np.ndarray, out: np.ndarray, token_ends: np.ndarray) -> int:
+    def _encode(
+        self,
+        text: np.ndarray,
+        start: int,
+        ends: np.ndarray,
+        out: np.ndarray,
+        token_ends: np.ndarray,
+        marks: np.ndarray | None = None,
+    ) -> int:
+        """How many ids were written. marks: int64, gets the number of ids before each piece."""
         with self._lock:
             state = self._state
-            state[[kernels.CURSOR, kernels.POSITION, kernels.WRITTEN]] = 0
+            state[kernels.MARKS] = 0 if marks is None else marks.ctypes.data
+            state[[kernels.CURSOR, kernels.POSITION, kernels.WRITTEN, kernels.BLANK_CUT]] = 0
             while True:
                 status = kernels.encode_block(text, start, ends, out, token_ends, self.tables.model, state)
                 if status == kernels.DONE:

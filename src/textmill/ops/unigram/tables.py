@@ -7,6 +7,7 @@ from textmill.ops.memory import padded
 from textmill.ops.unigram import cpu_viterbi as viterbi
 from textmill.ops.unigram.cpu_cut import CUT_AFTER_BLANKS, CUT_BEFORE_BLANKS, NO_CUT
 from textmill.ops.unigram.cpu_trie import CELL_WORDS, NO_NODE, build_trie
+from textmill.ops.unigram.neighbours import neighbour_tables
 from textmill.ops.unigram.vocabulary import BLANK, UnigramVocabulary
 
 _WIDE_CHARACTERS = 1 << 16
@@ -35,7 +36,8 @@ class UnigramTables:
         scores[numbers] = [vocabulary.scores[content] for content in contents]
         cells, characters = _trie(contents, sizes, numbers)
         byte_ids = np.array(vocabulary.byte_ids, dtype=np.int32)
-        self._owned = [cells, characters, scores, lengths, byte_ids]
+        pairs, known = neighbour_tables(contents)
+        self._owned = [cells, characters, scores, lengths, byte_ids, pairs, known]
         self.model = np.zeros(viterbi.MODEL_WORDS, dtype=np.int64)
         """int64: see `cpu_viterbi`. Whoever reads it holds this object."""
         self.model[viterbi.CELLS] = cells.ctypes.data
@@ -46,6 +48,9 @@ class UnigramTables:
         # no id is -2, and -1 is a raw unknown character
         self.model[viterbi.UNKNOWN] = -2 if vocabulary.unknown is None else vocabulary.unknown
         self.model[viterbi.CUT] = cut_rule(vocabulary)
+        if _cuts_between_characters(vocabulary):
+            self.model[viterbi.PAIRS], self.model[viterbi.KNOWN] = pairs.ctypes.data, known.ctypes.data
+            self.model[viterbi.PAIR_BITS] = (8 * len(pairs)).bit_length() - 1
         self.model[viterbi.SINGLE] = vocabulary.precision == "float32"
         as_floats = self.model.view(np.float64)
         as_floats[viterbi.UNKNOWN_SCORE] = vocabulary.unknown_score
@@ -71,6 +76,14 @@ def cut_rule(vocabulary: UnigramVocabulary) -> int:
     if before:
         return CUT_BEFORE_BLANKS
     return CUT_AFTER_BLANKS if after else NO_CUT
+
+
+def _cuts_between_characters(vocabulary: UnigramVocabulary) -> bool:
+    """Whether a text may be cut between two characters that no piece joins."""
+    # a run of unknown characters becomes bytes as a whole or not at all, which a cut must not change: so all bytes have
+    # ids, and the unknown piece is nothing that a text can spell
+    chosen = vocabulary.unknown in vocabulary.ids.values()
+    return not vocabulary.byte_ids or (min(vocabulary.byte_ids) >= 0 and not chosen)
 
 
 def _trie(contents: list[bytes], sizes: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

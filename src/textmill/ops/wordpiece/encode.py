@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Mapping
+from itertools import pairwise
 
 import numpy as np
 
@@ -314,6 +315,22 @@ class BertEncoder(_Encoder):
         """
         _check_text(text, start, stop)
         return self._encode(text, start, stop, _NO_ENDS, _Found(stop - start)).arrays()[0]
+
+    def encode_group(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(int32 ids, int64 how many each text has): text i is text[bounds[i]:bounds[i + 1]], bounds int64.
+
+        Raises:
+            DataError: as in `encode`, or bounds that fall.
+        """
+        if len(bounds) == 0 or bool((bounds[1:] < bounds[:-1]).any()):
+            raise DataError("bounds must not fall, and there must be one at least", fix="pass sums of lengths")
+        _check_text(text, int(bounds[0]), int(bounds[-1]))
+        places = bounds.tolist()
+        found, used = _Found(places[-1] - places[0]), [0]
+        for start, stop in pairwise(places):
+            self._encode(text, start, stop, _NO_ENDS, found)
+            used.append(found.used)
+        return found.arrays()[0], np.diff(np.array(used, dtype=np.int64))
 
     def encode_with_spans(self, text: np.ndarray, start: int, stop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(ids, int64 starts, int64 ends): token i stands for the bytes start + [starts[i], ends[i]) of the text.

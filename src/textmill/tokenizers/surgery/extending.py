@@ -5,15 +5,19 @@
     Unigram                        a vocabulary is trained on the new text; its pieces are added, on the old scale
     words, characters              the most frequent ones that have no token yet
 
-BPE alone has the property that new ids taken apart by `Edit.new_pieces` are the ids of the old tokenizer.
+BPE alone has the property that new ids taken apart by `Edit.new_pieces` are the ids of the old tokenizer (but for
+tokens of the old vocabulary that no merge of it made, and that a new merge makes).
 """
 
 import dataclasses
 import math
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import PieceCounts
+from textmill.ops.bpe import cpu_alphabet as kernels
 from textmill.ops.bpe.alphabet import Alphabet, kept_characters
 from textmill.ops.bpe.trainer import Progress, Rules
 from textmill.tokenizers.added import AddedTokenFinder
@@ -155,18 +159,28 @@ def _alphabet(pipeline: Pipeline, counts: PieceCounts, most: int, rules: Extensi
     suffix = model.suffix if isinstance(model, CharacterBpeModel) else ""
     if isinstance(model, CharacterBpeModel) and model.byte_fallback:
         most //= 2
-    forms: list[str] = []
-    for character in _characters(counts, rules):
-        marked = dict.fromkeys(
-            prefix + character + end
-            for end in dict.fromkeys(("", suffix))
-            for prefix in dict.fromkeys(("", model.prefix))
-        )
-        missing = [form for form in marked if form not in model.tokens]
-        if len(forms) + len(missing) > most:
+    missing: list[str] = []
+    for forms in _spelled(counts, rules, model.prefix, suffix):
+        new = [form for form in forms if form not in model.tokens]
+        if len(missing) + len(new) > most:
             break
-        forms += missing
-    return forms
+        missing += new
+    return missing
+
+
+def _spelled(counts: PieceCounts, rules: ExtensionRules, prefix: str, suffix: str) -> Iterator[list[str]]:
+    """The spellings of each character in the places where it stands: first, inside or last in a piece."""
+    totals = np.zeros(kernels.NUM_CODES, np.int64)
+    places = np.zeros(kernels.NUM_CODES, np.uint8)
+    characters = _characters(counts, rules)
+    kernels.count_characters(counts.arena, counts.offsets, counts.counts, totals, places)
+    for character in characters:
+        seen = [place for place in range(kernels.NUM_FORMS) if places[ord(character)] >> place & 1]
+        marked = (
+            ("" if place & kernels.FIRST else prefix) + character + (suffix if place & kernels.LAST else "")
+            for place in seen
+        )
+        yield list(dict.fromkeys(marked))
 
 
 def _characters(counts: PieceCounts, rules: ExtensionRules) -> list[str]:

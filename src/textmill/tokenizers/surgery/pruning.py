@@ -130,8 +130,8 @@ def _chosen(
                 break
             kept |= parts(id)
         elif len(kept) < vocab_size:
-            closed = parts(id)
-            kept |= closed if len(kept | closed) <= vocab_size else set()
+            new = parts(id) - kept
+            kept |= new if len(kept) + len(new) <= vocab_size else set()
         else:
             break
     return kept

@@ -4,8 +4,8 @@ The encoders of `ops` work on whole pieces of text. A token may stand for the in
 no text is, so its spelling is taken apart here by the same rules.
 """
 
+import heapq
 from collections.abc import Callable, Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from textmill.ops.memory import padded
 from textmill.tokenizers.encoders import unigram_encoder
 from textmill.tokenizers.models import BpeModel, CharacterBpeModel, UnigramModel, WordPieceModel, WordsModel
 from textmill.tokenizers.pipeline import Pipeline
+
+_GONE = -1
 
 Name = bytes | str
 """A token as the model spells it: bytes for byte-level BPE."""
@@ -90,15 +92,34 @@ class Joiner:
         return found
 
     def join(self, ids: list[int]) -> tuple[list[int], list[int]]:
-        """(the ids when no merge is left, the products of the merges in order)."""
-        ids, products = list(ids), list[int]()
-        while True:
-            found = [(*value, at) for at, pair in enumerate(pairwise(ids)) if (value := self._pair(*pair)) is not None]
-            if not found:
-                return ids, products
-            _, product, at = min(found, key=lambda item: (item[0], item[2]))
-            ids[at : at + 2] = [product]
+        """(the ids when no merge is left, the products of the merges in order). Near-linear: tokens may be long."""
+        ids, products, end = list(ids), list[int](), len(ids)
+        before, after = list(range(-1, end - 1)), list(range(1, end + 1))
+        # the best rank first, then the leftmost; with the ids that must still stand there
+        waiting: list[tuple[float, int, int, int, int]] = []
+
+        def consider(at: int) -> None:
+            if at >= 0 and after[at] < end:
+                pair = ids[at], ids[after[at]]
+                found = self._pair(*pair)
+                if found is not None:
+                    heapq.heappush(waiting, (found[0], at, found[1], *pair))
+
+        for at in range(end):
+            consider(at)
+        while waiting:
+            _, at, product, left, right = heapq.heappop(waiting)
+            gone = after[at]
+            if ids[at] != left or gone >= end or ids[gone] != right:
+                continue
+            ids[at], ids[gone] = product, _GONE
+            after[at] = after[gone]
+            if after[at] < end:
+                before[after[at]] = at
             products.append(product)
+            consider(before[at])
+            consider(at)
+        return [id for id in ids if id != _GONE], products
 
     def _pair(self, left: int, right: int) -> tuple[float, int] | None:
         """(rank, product): the smaller rank is merged first."""

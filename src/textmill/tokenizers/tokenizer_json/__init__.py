@@ -60,9 +60,10 @@ def from_schema(value: Any, where: str = "tokenizer.json") -> Pipeline:
         truncation=processors.read_truncation(value.get("truncation"), where),
         padding=processors.read_padding(value.get("padding"), where),
     )
-    if not pipeline.strings:
+    pipeline = pipeline.find_end_of_text()
+    if not pipeline.vocab_size:
         raise FormatError(f"{where} has no tokens")
-    return pipeline.find_end_of_text()
+    return pipeline
 
 
 def to_schema(pipeline: Pipeline) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The part `model` of a tokenizer.json, read."""
 
+import itertools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from textmill.errors import FormatError
@@ -59,7 +61,7 @@ def _bpe(model: Mapping[str, Any], where: str) -> CharacterBpeModel:
         raise not_supported(where, "model.dropout", repr(model["dropout"]), "set it to null; encoding can drop merges")
     tokens = _vocabulary(model, where)
     prefix = optional(model, "continuing_subword_prefix", str, where) or ""
-    pairs = [_merge(entry, tokens, prefix, where) for entry in typed(model, "merges", list, where)]
+    pairs = _merges(typed(model, "merges", list, where), tokens, prefix, where)
     own = _own(model, where)
     flags = {key: bool(optional(model, key, bool, where)) for key in ("fuse_unk", "byte_fallback", "ignore_merges")}
     return CharacterBpeModel(
@@ -76,7 +78,7 @@ def _bpe(model: Mapping[str, Any], where: str) -> CharacterBpeModel:
     )
 
 
-def _as_byte_level(model: CharacterBpeModel, contents: Collection[str]) -> BpeModel | None:
+def _as_byte_level(model: CharacterBpeModel, contents: set[str]) -> BpeModel | None:
     """The same as a byte-level model; None if its tokens or options are those of another one.
 
     Args:
@@ -84,26 +86,24 @@ def _as_byte_level(model: CharacterBpeModel, contents: Collection[str]) -> BpeMo
     """
     if model.prefix or model.suffix or model.byte_fallback or model.merges is None:
         return None
-    in_bytes = {string: to_bytes(string) for string in model.tokens}
-    tokens: dict[bytes, int] = {}
+    in_bytes = dict(zip(model.tokens, map(to_bytes, model.tokens), strict=True))
+    tokens = {token: id for token, id in zip(in_bytes.values(), model.tokens.values(), strict=True) if token}
+    if len(tokens) < len(in_bytes) and any(not in_bytes[string] and string not in contents for string in in_bytes):
+        return None
     # added tokens are no part of the model, unless a merge makes them or they are single bytes
     spare: dict[bytes, int] = {}
-    for string, id in model.tokens.items():
+    for string in sorted(contents & in_bytes.keys(), key=model.tokens.__getitem__):
         token = in_bytes[string]
-        if string in contents and (token is None or len(token) > 1):
-            if token is not None:
-                spare[token] = id
-            continue
-        if not token:
-            return None
-        tokens[token] = id
+        if token is not None and len(token) > 1:
+            spare[token] = tokens.pop(token)
     if not any(bytes([byte]) in tokens for byte in range(256)):
         return None
     pairs = [(in_bytes[left] or b"", in_bytes[right] or b"") for left, right in model.merges]
-    made = {left + right for left, right in pairs if left and right}
-    tokens |= {token: id for token, id in spare.items() if token in made}
+    if spare:
+        made = {left + right for left, right in pairs if left and right}
+        tokens |= {token: id for token, id in spare.items() if token in made}
     # a part that is an added token and that nothing makes never stands in a text: its merges never apply
-    merges = [(left, right) for left, right in pairs if left in tokens and right in tokens]
+    merges = [pair for pair in pairs if pair[0] in tokens and pair[1] in tokens]
     has_bytes = all(bytes([byte]) in tokens for byte in range(256))
     if model.whole_pieces and has_bytes and merges == merges_of_ranks(tokens):
         # a tiktoken vocabulary that was written as merges, here or by transformers
@@ -124,13 +124,7 @@ def _wordpiece(model: Mapping[str, Any], where: str) -> WordPieceModel:
 
 
 def _unigram(model: Mapping[str, Any], where: str) -> UnigramModel:
-    pieces = []
-    for entry in typed(model, "vocab", list, where):
-        pair = {"piece": entry[0], "score": entry[1]} if isinstance(entry, list) and len(entry) == 2 else {}
-        piece, score = typed(pair, "piece", str, where), typed(pair, "score", float, where)
-        if not math.isfinite(score):
-            raise FormatError(f"{where}: the score of {piece!r} must be a number, got {score}")
-        pieces.append((piece, score))
+    pieces = _pieces(typed(model, "vocab", list, where), where)
     unknown = optional(model, "unk_id", int, where)
     if not pieces or (unknown is not None and not 0 <= unknown < len(pieces)):
         raise FormatError(f"{where}: the unknown token's id must be one of {len(pieces)} pieces, got {unknown}")
@@ -165,12 +159,46 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], str], Model]] = {
 
 def _vocabulary(model: Mapping[str, Any], where: str) -> dict[str, int]:
     tokens = typed(model, "vocab", dict, where)
+    if set(map(type, tokens.values())) <= {int} and is_text("".join(tokens)):
+        return dict(tokens)
     for string, id in tokens.items():
         if not isinstance(id, int) or isinstance(id, bool):
             raise FormatError(f"{where}: the id of {string!r} must be a whole number, got {id!r:.60}")
         if not is_text(string):
             raise FormatError(f"{where}: the token {id} is not text")
     return dict(tokens)
+
+
+def _pieces(entries: list[Any], where: str) -> list[tuple[str, float]]:
+    """The pieces of a Unigram model, [piece, score] each."""
+    if set(map(type, entries)) == {list} and set(map(len, entries)) == {2}:
+        strings, scores = zip(*entries, strict=True)
+        if set(map(type, strings)) == {str} and set(map(type, scores)) == {float} and is_text("".join(strings)):
+            if all(map(math.isfinite, scores)):
+                return list(zip(strings, scores, strict=True))
+    return [_piece(entry, where) for entry in entries]
+
+
+def _piece(entry: Any, where: str) -> tuple[str, float]:
+    pair = {"piece": entry[0], "score": entry[1]} if isinstance(entry, list) and len(entry) == 2 else {}
+    piece, score = typed(pair, "piece", str, where), typed(pair, "score", float, where)
+    if not math.isfinite(score):
+        raise FormatError(f"{where}: the score of {piece!r} must be a number, got {score}")
+    return piece, score
+
+
+def _merges(entries: list[Any], tokens: Mapping[str, int], prefix: str, where: str) -> list[tuple[str, str]]:
+    """The merges, each as `_merge` reads it; usual ones are read all at once."""
+    kinds = set(map(type, entries))
+    parts = list(map(str.split, entries, itertools.repeat(" "))) if kinds == {str} else entries
+    if kinds in ({str}, {list}) and set(map(len, parts)) == {2}:
+        lefts, rights = zip(*parts, strict=True)
+        if set(map(type, lefts)) == {str} == set(map(type, rights)):
+            ends = [right[len(prefix) :] for right in rights] if prefix else rights
+            needed = itertools.chain(lefts, rights, map(operator.add, lefts, ends))
+            if all(map(tokens.__contains__, needed)):
+                return list(zip(lefts, rights, strict=True))
+    return [_merge(entry, tokens, prefix, where) for entry in entries]
 
 
 def _merge(entry: Any, tokens: Mapping[str, int], prefix: str, where: str) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from textmill.ops.memory import PADDING
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.pipeline import Buffer
 
-GROUP_BYTES = 1 << 19
+GROUP_BYTES = 1 << 18
 """Text that one thread takes at a time; one document may be longer."""
 _MOST_KEPT_BYTES = 4 * GROUP_BYTES
 

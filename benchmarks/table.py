@@ -14,7 +14,7 @@ README = ROOT / "README.md"
 MARKS = ("<!-- benchmarks: written by `make docs` -->", "<!-- /benchmarks -->")
 """What stands between them in the README is written anew."""
 
-_FIGURE = re.compile(r"<!-- figure: (\w+) -->(?:.*?<!-- /figure -->)?", re.DOTALL)
+_FIGURE = re.compile(r"<!-- figure: (\w+)((?: [\w.-]+)*) -->(?:.*?<!-- /figure -->)?", re.DOTALL)
 
 _HEAD = """\
 # Benchmarks
@@ -70,8 +70,41 @@ def write_summary(results: Path, page: Path = README) -> str:
     _, end, after = rest.partition(MARKS[1])
     assert begin, f"{page} lacks {MARKS[0]}"
     assert end, f"{page} lacks {MARKS[1]}"
-    write_text(page, f"{before}{begin}\n{summary(latest(results))}\n{end}{after}")
+    write_text(page, f"{before}{begin}\n{digest(latest(results))}\n{end}{after}")
     return str(page)
+
+
+def digest(entries: list[dict[str, Any]]) -> str:
+    """One row for the comparisons of a benchmark with the same peer and the same goal: from the lowest figure on."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for entry in entries:
+        peer = entry["peer"]["name"] if entry["peer"] else ""
+        groups.setdefault((entry["benchmark"], peer, entry["goal"]), []).append(entry)
+    rows = []
+    for (benchmark, peer, goal), group in groups.items():
+        if len(group) == 1:
+            rows += summary(group).splitlines()[2:]
+            continue
+        figures = sorted(group, key=lambda entry: entry["figure"])
+        lost = [_rest(entry["name"], group) for entry in group if not entry["reached"]]
+        missed = f", **not reached** for {', '.join(lost)}" if lost else ""
+        rows.append(
+            f"| {_common(group, peer)} (`{benchmark}`) | {peer} | {_figure(figures[0])} to {_figure(figures[-1])} | {goal}{missed} |"
+        )
+    return "\n".join(["| work | against | figure | goal |", "|---|---|---|---|", *rows])
+
+
+def _common(group: list[dict[str, Any]], peer: str) -> str:
+    """The words that all names share, without the peer's."""
+    names = [entry["name"].replace(",", " ").split() for entry in group]
+    shared = [word for word in names[0] if all(word in name for name in names)]
+    return " ".join(word for word in shared if word not in peer.split())
+
+
+def _rest(name: str, group: list[dict[str, Any]]) -> str:
+    """The words of a name that not all names of its group have."""
+    names = [entry["name"].replace(",", " ").split() for entry in group]
+    return " ".join(word for word in name.replace(",", " ").split() if not all(word in other for other in names))
 
 
 def summary(entries: list[dict[str, Any]]) -> str:
@@ -87,12 +120,20 @@ def summary(entries: list[dict[str, Any]]) -> str:
 
 
 def fill(page: Path, entries: list[dict[str, Any]]) -> None:
-    """Puts the short table of a benchmark behind each `<!-- figure: BENCHMARK -->` of the page."""
+    """Puts the short table of a benchmark behind each `<!-- figure: BENCHMARK -->` of the page.
+
+    Words behind the benchmark's name choose the comparisons whose names have them all.
+    """
     text = page.read_text(encoding="utf-8")
 
     def table(mark: re.Match[str]) -> str:
-        rows = [entry for entry in entries if entry["benchmark"] == mark[1]]
-        return f"<!-- figure: {mark[1]} -->\n\n{summary(rows)}\n\n<!-- /figure -->" if rows else mark[0]
+        words = mark[2].split()
+        rows = [
+            entry
+            for entry in entries
+            if entry["benchmark"] == mark[1] and all(word in entry["name"].lower() for word in words)
+        ]
+        return f"<!-- figure: {mark[1]}{mark[2]} -->\n\n{summary(rows)}\n\n<!-- /figure -->" if rows else mark[0]
 
     filled = _FIGURE.sub(table, text)
     if filled != text:

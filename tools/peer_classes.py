@@ -1,8 +1,8 @@
 """Writes `textmill/tokenizers/peer_data.py`: `python -m tools.peer_classes`. By hand, seldom; needs the peers.
 
 Source of truth: what the steps of tokenizers 0.23 do to every code point. Its parts pin several versions of Unicode, so
-no one version gives the same text: white space, lower case and words follow a new one, normal forms and marks one from
-2019, BERT's controls and punctuation one from 2015.
+no one version gives the same text: lower case follows a new one, normal forms and marks one from 2019, BERT's controls
+one from 2015. What agrees with `textmill.ops.split.classes` is not written again: white space, punctuation, words.
 """
 
 import base64
@@ -49,23 +49,6 @@ def _removed(step: Callable[[str], str]) -> set[int]:
 
 def _cut_out(splitter: pre_tokenizers.PreTokenizer) -> set[int]:
     return _removed(lambda text: "".join(piece for piece, _ in splitter.pre_tokenize_str(text)))
-
-
-def _numeric() -> set[int]:
-    found: set[int] = set()
-    splitter = pre_tokenizers.Digits(individual_digits=True)
-    for text in _blocks():
-        pieces = splitter.pre_tokenize_str("".join(character + "a" for character in text))
-        found.update(ord(piece) for piece, _ in pieces if len(piece) == 1 and piece != "a")
-    return found
-
-
-def _word() -> set[int]:
-    found: set[int] = set()
-    for text in _blocks():
-        pieces = pre_tokenizers.Whitespace().pre_tokenize_str("".join(f"a{character}a " for character in text))
-        found.update(ord(piece[1]) for piece, _ in pieces if len(piece) == 3)
-    return found
 
 
 def _nonspacing() -> set[int]:
@@ -137,10 +120,6 @@ def main() -> None:
     )
     spaces = _cut_out(pre_tokenizers.WhitespaceSplit())
     properties = {
-        classes.SPACE: spaces,
-        classes.PUNCTUATION: _cut_out(pre_tokenizers.Punctuation("removed")),
-        classes.NUMERIC: _numeric(),
-        classes.WORD: _word(),
         classes.MARK: _removed(normalizers.StripAccents().normalize_str),
         classes.NONSPACING: _nonspacing(),
         classes.CONTROL: _removed(clean.normalize_str) - spaces,

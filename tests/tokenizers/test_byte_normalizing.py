@@ -42,6 +42,9 @@ MORE = [
     "क्ष",
     "\u0301",
     "\ua66f",
+    "\r\n",
+    "\r\n\r\n",
+    "\U0010ffff",
 ]
 BYTES = [b"\xff", b"\xe2\x96", b"\x81", b"\xc3", b"\xf0\x9f\x98"]
 

@@ -1,5 +1,6 @@
 """Oracle: `tokenizers`, with tokenizers of every kind that it trained, and `transformers`."""
 
+import itertools
 import json
 import random
 
@@ -214,3 +215,14 @@ def test_sequences_without_end():
         part = {"type": "Sequence", "normalizers": [part]}
     with pytest.raises(TextmillError, match="nested too deep"):
         from_schema({**SCHEMAS[0], "normalizer": part})
+
+
+def test_many_documents_at_once(theirs):
+    ours = Tokenizer(from_schema(json.loads(theirs.to_str())))
+    documents = [*texts(80), "", "", " ", "x" * 3000, *texts(5), ""]
+    ids, offsets = ours.encode_documents(documents, allow_special=True)
+    assert [ids[a:b].tolist() for a, b in itertools.pairwise(offsets.tolist())] == [
+        theirs.encode(text, add_special_tokens=False).ids for text in documents
+    ]
+    assert [array.tolist() for array in ours.encode_documents([])] == [[], [0]]
+    assert [array.tolist() for array in ours.encode_documents(["", ""])] == [[], [0, 0, 0]]

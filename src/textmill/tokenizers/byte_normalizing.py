@@ -24,6 +24,8 @@ _LOCAL = (
 """Steps that treat a stretch of text by itself if it begins with an ASCII character and another follows."""
 _VOWELS_AND_FINALS = (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
 """Hangul letters that compose with a syllable before them."""
+_STAND_IN = "\U0010ffff"
+"""For the end of a line. Unicode has no such character; a text that has it goes by the definition."""
 _COMPOSED = (range(0xC0, 0x3100), range(0xFB1D, 0xFB50), range(0x11000, 0x12000), range(0x1D100, 0x1D200))
 """Where characters stand that are composed of two."""
 
@@ -122,7 +124,32 @@ def _local_change(run: tuple[steps.Normalizer, ...]) -> Change:
         # a mark that was moved among others is not missed where it is dropped
         return None if waits and text else text
 
-    return CharacterMap(of_character, lambda text: normalizing.normalize(text, run))
+    if not any(isinstance(step, steps.Precompiled) for step in run):
+        return CharacterMap(of_character, lambda text: normalizing.normalize(text, run))
+    return _with_line_ends(CharacterMap, of_character, run)
+
+
+def _with_line_ends(
+    make: Callable[..., Change], of_character: Callable[[str], str | None], run: Sequence[steps.Normalizer]
+) -> Change:
+    r"""The change where \r\n counts as one character, as it does to `Precompiled`."""
+    line_end = normalizing.normalize("\r\n", run)
+
+    def of_stand_in(character: str) -> str | None:
+        return line_end if character == _STAND_IN else of_character(character)
+
+    def definition(text: str) -> str:
+        return normalizing.normalize(text.replace(_STAND_IN, "\r\n"), run)
+
+    mapped, stand_in = make(of_stand_in, definition), _STAND_IN.encode()
+
+    def change(data: Buffer) -> Buffer:
+        whole = bytes(data)
+        if stand_in in whole:
+            return _by_definition(run, whole)
+        return mapped(whole.replace(b"\r\n", stand_in))
+
+    return change
 
 
 class _Action:

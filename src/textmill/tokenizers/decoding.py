@@ -155,15 +155,23 @@ class Decoder:
     def _all_middle(self) -> list[bytes | None]:
         """`bytes_of` every id, the steps run over all of them at once."""
         assert self.plan is not None
-        if self.plan.kind == "sentencepiece" or not self._decoders:
+        if not self._decoders:
             return [self.bytes_of(id) for id in range(len(self._tokens))]
         strings = [token or "" for token in self._tokens]
-        for step in self.plan.by_token:
-            strings = ACTIONS[type(step)](["", *strings, ""], step)[1:-1]
-        return [
-            None if token is None else self._as_bytes(id, string)
-            for id, (token, string) in enumerate(zip(self._tokens, strings, strict=True))
-        ]
+        if self.plan.kind == "sentencepiece":
+            # nearly all are normal ones
+            made = [string.replace(_BLANK, " ").encode("utf-8", "replace") for string in strings]
+            for id in self._kinds:
+                if id < len(made) and self._tokens[id] is not None:
+                    made[id] = self._sentencepiece_bytes(id, strings[id], first=False)
+        else:
+            for step in self.plan.by_token:
+                strings = ACTIONS[type(step)](["", *strings, ""], step)[1:-1]
+            if self.plan.kind == "text":
+                made = [string.encode("utf-8", "replace") for string in strings]
+            else:
+                made = [self._as_bytes(id, string) for id, string in enumerate(strings)]
+        return [None if token is None else data for token, data in zip(self._tokens, made, strict=True)]
 
     def _as_bytes(self, id: int, string: str) -> bytes:
         """What makes bytes of a token after the steps that look at tokens."""
@@ -171,7 +179,7 @@ class Decoder:
         if self.plan.kind == "byte_level" and id not in self._added:
             found = to_bytes(string)
             return string.encode("utf-8", "replace") if found is None else found
-        if self.plan.kind == "byte_fallback" and (match := BYTE_TOKEN.fullmatch(string)):
+        if self.plan.kind == "byte_fallback" and string[:1] == "<" and (match := BYTE_TOKEN.fullmatch(string)):
             return bytes([int(match.group(1), 16)])
         return string.encode("utf-8", "replace")
 

@@ -38,10 +38,9 @@ def bpe_encoder(model: BpeModel, vocab_size: int) -> BpeEncoder:
     ids = model.tokens
     byte_ids = np.array([ids.get(bytes([byte]), vocab_size + byte) for byte in range(256)], dtype=np.int32)
     merges = np.empty((len(model.merges), 3), dtype=np.int32)
-    if len(merges):
-        lefts, rights = zip(*model.merges, strict=True)
-        for column, tokens in enumerate((lefts, rights, map(operator.add, lefts, rights))):
-            merges[:, column] = np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
+    lefts, rights = [pair[0] for pair in model.merges], [pair[1] for pair in model.merges]
+    for column, tokens in enumerate((lefts, rights, map(operator.add, lefts, rights))):
+        merges[:, column] = np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges))
     return BpeEncoder.from_merges(byte_ids, merges, ids if model.whole_pieces else None)
 
 
@@ -92,8 +91,8 @@ class Workspace(threading.local):
         self, documents: Sequence[Buffer], pool: EncoderPool, threads: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(int32 ids of all documents, int64 offsets); see `flat.encode_documents`."""
-        for document in documents:
-            check_size(document)
+        if documents:
+            check_size(max(documents, key=len))
         ids, offsets = encode_documents(documents, self.flat, pool, threads=threads)
         return self._checked(ids), offsets
 

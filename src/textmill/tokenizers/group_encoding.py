@@ -13,11 +13,12 @@ from typing import Protocol
 
 import numpy as np
 
+from textmill.ops.bpe import FlatIds
 from textmill.ops.memory import PADDING
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.pipeline import Buffer
 
-GROUP_BYTES = 1 << 18
+GROUP_BYTES = 1 << 19
 """Text that one thread takes at a time; one document may be longer."""
 _MOST_KEPT_BYTES = 4 * GROUP_BYTES
 
@@ -26,7 +27,10 @@ class GroupEncoder(Protocol):
     """One thread's encoder of documents that lie one after the other."""
 
     def encode_group(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 ids, int64 how many each document has): document i is text[bounds[i]:bounds[i + 1]], bounds int64."""
+        """(int32 ids, int64 how many each document has): document i is text[bounds[i]:bounds[i + 1]], bounds int64.
+
+        The ids may be good until the next call only.
+        """
         ...
 
 
@@ -47,14 +51,23 @@ class DocumentGroups:
         for document in documents:
             check_size(document)
         groups = _groups(documents)
-        if threads <= 1 or len(groups) <= 1:
-            found = [self._own.encode(group) for group in groups]
-        else:
+        if threads > 1 and len(groups) > 1:
             found = self._in_threads(groups, threads)
-        counts = np.concatenate([np.zeros(1, dtype=np.int64), *(counts for _, counts in found)])
-        if len(found) == 1:
-            return found[0][0], np.cumsum(counts)
-        return np.concatenate([np.empty(0, dtype=np.int32), *(ids for ids, _ in found)]), np.cumsum(counts)
+            ids, rows = np.concatenate([ids for ids, _ in found]), [counts for _, counts in found]
+        else:
+            ids, rows = self._in_turn(groups)
+        return ids, np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *rows]))
+
+    def _in_turn(self, groups: list[Sequence[Buffer]]) -> tuple[np.ndarray, list[np.ndarray]]:
+        into, rows = FlatIds(sum(len(document) for group in groups for document in group)), []
+        for group in groups:
+            ids, counts = self._own.encode(group)
+            if into.count + len(ids) > len(into.array):
+                into.grow(into.count, len(ids))
+            into.array[into.count : into.count + len(ids)] = ids
+            into.count += len(ids)
+            rows.append(counts)
+        return into.take(), rows
 
     def _in_threads(self, groups: list[Sequence[Buffer]], threads: int) -> list[tuple[np.ndarray, np.ndarray]]:
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -66,7 +79,8 @@ class DocumentGroups:
                 for number in waiting:
                     if errors:
                         break
-                    found[number] = worker.encode(groups[number])
+                    ids, counts = worker.encode(groups[number])
+                    found[number] = ids.copy(), counts
             except BaseException as error:
                 errors.append(error)
 
@@ -113,11 +127,10 @@ class _Worker:
 
 def _groups(documents: Sequence[Buffer]) -> list[Sequence[Buffer]]:
     """The documents in groups of about `GROUP_BYTES`, in order; a long one is alone."""
-    groups, first, size = [], 0, 0
+    starts, size = [0], 0
     for number, document in enumerate(documents):
         if size and size + len(document) > GROUP_BYTES:
-            groups.append(first)
-            first, size = number, 0
+            starts.append(number)
+            size = 0
         size += len(document)
-    starts = [*groups, first] if documents else []
-    return [documents[start:stop] for start, stop in pairwise([*starts, len(documents)])]
+    return [documents[start:stop] for start, stop in pairwise([*starts, len(documents)]) if start < stop]

@@ -93,5 +93,6 @@ def tokens_of(model: Model) -> Mapping[str, int]:
         return dict(zip(map(to_characters, model.tokens), model.tokens.values(), strict=True))
     if isinstance(model, UnigramModel):
         # of pieces that stand twice the first one counts, as in sentencepiece
-        return {piece: id for id, (piece, _) in reversed(list(enumerate(model.pieces)))}
+        ids = range(len(model.pieces) - 1, -1, -1)
+        return dict(zip([piece for piece, _ in reversed(model.pieces)], ids, strict=True))
     return model.tokens

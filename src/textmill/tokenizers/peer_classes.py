@@ -1,7 +1,12 @@
 """Character properties as the steps of `tokenizers` see them, one entry per code point.
 
 `tokenizers` is built of parts that pin different versions of Unicode, and text must become the same pieces here,
-whatever Python's `unicodedata` knows. The data were written by `tools/peer_classes.py`.
+whatever Python's `unicodedata` knows:
+
+    white space, punctuation, words       as in `textmill.ops.split.classes`, thus Unicode 16
+    digits                                the same, and the numbers of Unicode 17 (`NEW_NUMBERS` there)
+    marks, accents, controls,             older versions, each another one: `peer_data.py`, written by
+    normal forms, scripts                 `tools/peer_classes.py`
 """
 
 import base64
@@ -51,9 +56,16 @@ def flags() -> np.ndarray:
     ...     SPACE, PUNCTUATION, NUMERIC | WORD, WORD, WORD | MARK | NONSPACING]
     True
     """
+    from textmill.ops.split import classes
     from textmill.tokenizers.peer_data import FLAGS
 
-    return _unpacked(FLAGS)
+    table = _unpacked(FLAGS).copy()
+    table |= classes.space_table() * np.uint16(SPACE)
+    table |= classes.punctuation_table() * np.uint16(PUNCTUATION)
+    table |= classes.numeric_table() * np.uint16(NUMERIC)
+    table |= classes.word_table() * np.uint16(WORD)
+    table.flags.writeable = False
+    return table
 
 
 @functools.cache

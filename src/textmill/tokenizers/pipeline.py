@@ -179,7 +179,15 @@ class Pipeline:
                     return "gpt2" if use_regex else WHOLE
                 case (Pattern() as step, ByteLevel(add_prefix_space=False, use_regex=False)):
                     return step.pattern if step == Pattern(pattern=step.pattern) else None
+                case (Pattern(), Pattern(), Pattern(), ByteLevel(add_prefix_space=False, use_regex=False)):
+                    return self._deepseek()
         return None
+
+    def _deepseek(self) -> str | None:
+        """The name of the pattern that does the same as DeepSeek's three splits, if those are the first three."""
+        from textmill.ops.split.reference import DEEPSEEK_STEPS
+
+        return "deepseek" if self.splits[:3] == tuple(Pattern(pattern=step) for step in DEEPSEEK_STEPS) else None
 
     @property
     def trim_offsets(self) -> bool:

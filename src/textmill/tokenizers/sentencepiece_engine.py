@@ -13,7 +13,7 @@ from textmill.ops.normalize.reference import BlankRules
 from textmill.ops.unigram.encode import UnigramEncoder
 from textmill.ops.unigram.lattice import UnigramLattice
 from textmill.tokenizers.engine import check_size
-from textmill.tokenizers.engines import Place, Spans, draw, starts_of
+from textmill.tokenizers.engines import Place, Spans, draw
 from textmill.tokenizers.group_encoding import GROUP_BYTES, DocumentGroups
 from textmill.tokenizers.pipeline import Buffer
 from textmill.tokenizers.steps import SentencePiece
@@ -62,10 +62,15 @@ class SentencePieceEngine(threading.local):
         buffer, length, sources = self._normalizer(padded(data), len(data), sources=True)
         assert sources is not None
         ids, ends = self._encoder.encode_with_ends(buffer, 0, self._pieces(buffer, length))
+        bounds = np.zeros(len(ends) + 1, dtype=np.int64)
+        bounds[1:] = ends
         # a byte token may end inside a character; offsets are those of whole characters
-        places = _character_starts(buffer, length)
-        starts, ends = places[starts_of(ends.astype(np.int64))], places[ends]
-        return ids, sources[starts].astype(np.int64), sources[ends].astype(np.int64)
+        inside = np.flatnonzero((buffer[bounds] & 0xC0) == 0x80)
+        while len(inside):
+            bounds[inside] -= 1
+            inside = inside[(buffer[bounds[inside]] & 0xC0) == 0x80]
+        origins = sources[bounds].astype(np.int64)
+        return ids, origins[:-1], origins[1:]
 
     def _pieces(self, buffer: np.ndarray, length: int) -> np.ndarray:
         if isinstance(self._encoder, CharacterBpeEncoder):
@@ -106,10 +111,3 @@ def sentencepiece_normalizer(step: SentencePiece) -> SentencePieceNormalizer:
         blank_as_suffix=step.blank_as_suffix,
     )
     return SentencePieceNormalizer(read_charsmap(step.charsmap), blanks, step.user_defined)
-
-
-def _character_starts(buffer: np.ndarray, length: int) -> np.ndarray:
-    """int64 [length + 1]: for each byte the first byte of its character, and the length."""
-    begins = (buffer[: length + 1] & 0xC0) != 0x80
-    begins[length] = True
-    return np.maximum.accumulate(np.where(begins, np.arange(length + 1), 0))

@@ -136,7 +136,7 @@ def _special_names(entries: Any, count: int, path: Path) -> list[str]:
 def _token_bytes(entry: Any, rank: int, path: Path) -> bytes:
     try:
         if entry["rank"] == rank:
-            token = base64.b64decode(entry["token_bytes"], validate=True)
+            token = binascii.a2b_base64(entry["token_bytes"], strict_mode=True)
             if token:
                 return token
     except (TypeError, KeyError, ValueError, binascii.Error):

@@ -41,6 +41,27 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         lines = path.read_bytes().splitlines()
     except OSError as error:
         raise FormatError(f"cannot read {path}: {error.strerror}", fix="check the path") from None
+    ranks = _usual_ranks(lines) or _ranks(lines, path)
+    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if missing:
+        raise FormatError(f"{path} has no token for byte {missing[0]}, so not every text could be encoded")
+    return ranks
+
+
+def _usual_ranks(lines: list[bytes]) -> dict[bytes, int] | None:
+    """Id of each token, if nothing is wrong with any line and none is empty; all lines at once."""
+    rows = list(map(bytes.split, lines))
+    if set(map(len, rows)) != {2}:
+        return None
+    try:
+        ranks = {binascii.a2b_base64(encoded, strict_mode=True): int(rank) for encoded, rank in rows}
+    except ValueError:
+        return None
+    return ranks if len(ranks) == len(rows) else None
+
+
+def _ranks(lines: list[bytes], path: Path) -> dict[bytes, int]:
+    """Id of each token, or what is wrong with which line."""
     ranks: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -55,9 +76,6 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         if token in ranks:
             raise FormatError(f"{path}, line {number}: the token {token!r} stands here a second time")
         ranks[token] = id
-    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
-    if missing:
-        raise FormatError(f"{path} has no token for byte {missing[0]}, so not every text could be encoded")
     return ranks
 
 

@@ -337,7 +337,8 @@ class Tokenizer:
             FormatError: missing or malformed.
             NotSupportedError: a format, or a part of it, that is not implemented.
         """
-        return cls(files.load(Path(path), split))
+        with files.collector_paused():
+            return cls(files.load(Path(path), split))
 
     @classmethod
     def from_tiktoken(

@@ -173,7 +173,7 @@ def test_words_may_go_one_by_one_where_the_vocabulary_allows_it(
     by_merges = expect(lambda word: reference.encode_word(word, words), [sentence])
     for encoder, expected in ((from_scores, by_scores), (from_merges, by_merges if sentence else [])):
         ends = encoder.boundaries(text, 0, size)
-        if sentence and not encoder.cuts_at_blanks:
+        if sentence and encoder is from_merges and not encoder.cuts_at_blanks:
             assert ends.tolist() == [size]
         ids, token_ends = encoder.encode_with_ends(text, 0, ends)
         assert list(zip(ids.tolist(), np.diff(token_ends, prepend=0).tolist(), strict=True)) == expected

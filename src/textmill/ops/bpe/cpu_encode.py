@@ -5,9 +5,9 @@ the key's spare half byte, and up to four ids. Longer results, and every piece o
 instead: the bytes of the piece (compared in full before a hit counts), then the ids.
 
 Pieces go in blocks, in three loops: make the keys and ask for the buckets; ask for the records of long pieces; copy the
-ids out. So no loop waits for memory one piece at a time. The last loop looks at the first entry of a bucket alone, which
-holds the ids of more than 99 in 100 pieces of a text: a piece that is found in the second entry changes places with the
-first. That, records and merging stand in a function of their own, so that the loop keeps all it needs in registers.
+ids out. So no loop waits for memory one piece at a time. The last loop looks at the first entry of a bucket alone. Most
+pieces are found there, because one that is found in the second entry changes places with the first. That, records and
+merging stand in a function of their own, so that the loop keeps all it needs in registers.
 
 Where documents end is told by `marks`: piece numbers, not decreasing. The kernel writes how many ids stand before each.
 """
@@ -17,7 +17,17 @@ from numba import njit
 
 from textmill.ops.bpe.cpu_count import copy_words
 from textmill.ops.bpe.cpu_merge import SCRATCH, encode_piece
-from textmill.ops.bpe.keys import INLINE_BYTES, KEY_MASKS, fill_key_masks, inline_key, is_inline, key_bucket, piece_key
+from textmill.ops.bpe.keys import (
+    INLINE_BYTES,
+    KEY_MASKS,
+    fill_key_masks,
+    helper,
+    inline_key,
+    inlined,
+    is_inline,
+    key_bucket,
+    piece_key,
+)
 from textmill.ops.memory import (
     PADDING,
     address_of,
@@ -43,6 +53,8 @@ _ONE = np.uint64(1)
 INLINE_IDS = 4
 _MOST_INLINE = np.uint64(INLINE_IDS)
 _IN_ARENA = np.uint64(15)
+_EVICTION = 8
+"""An entry that took another's place counts as so many: where pieces drive each other out, the table grows early."""
 LONGEST_CACHED = 1024
 """Bytes; a longer piece is merged every time."""
 
@@ -59,11 +71,11 @@ _BLOCK = 128
 _ROW_BYTES = 24
 _CONTEXT_WORDS = 7
 # the ids of a block's pieces may each need a record: bytes rounded up, and four bytes an id
-_RECORD_BYTES_PER_BYTE = 5
-_RECORD_SLACK = 16
+RECORD_BYTES_PER_BYTE = 5
+RECORD_SLACK = 16
 
 
-@njit
+@helper
 def _grow(ends):
     """bool: whether the ends grow from piece to piece, the first of them from 0."""
     bad = np.int32(len(ends) > 0 and ends[0] <= 0)
@@ -72,7 +84,7 @@ def _grow(ends):
     return bad == 0
 
 
-@njit(forceinline=True)
+@inlined
 def _stage_keys(base, begin, ends, count, buckets, bits, masks, staged, long_rows):
     """int64: how many pieces have no inline key. Row i of staged: two key words, bucket.
 
@@ -98,20 +110,20 @@ def _stage_keys(base, begin, ends, count, buckets, bits, masks, staged, long_row
     return num_long
 
 
-@njit(forceinline=True)
+@inlined
 def _differs(entry, first, second):
     """uint64: 0 if the entry has this key. Shifting the spare bits out leaves the key proper."""
     return (load64(entry) ^ first) | ((load64(entry + 8) ^ second) << _SPARE_BITS)
 
 
-@njit(forceinline=True)
+@inlined
 def _ids_if_equal(held, second):
     """uint64: the number of ids that an entry tells, if its second key word is this one; else more than 15."""
     differing = held ^ second
     return (differing << _SPARE_BITS) | (differing >> _IDS_SHIFT)
 
 
-@njit(forceinline=True)
+@inlined
 def _find(bucket, first, second):
     """int64: the address of the entry with this key, or 0."""
     if _differs(bucket, first, second) == _ZERO:
@@ -120,7 +132,7 @@ def _find(bucket, first, second):
     return other if _differs(other, first, second) == _ZERO else np.int64(0)
 
 
-@njit(forceinline=True)
+@inlined
 def _ask_for_records(long_rows, count, arena):
     for i in range(count):
         row = load_int64(long_rows + (i << 3))
@@ -131,7 +143,7 @@ def _ask_for_records(long_rows, count, arena):
             prefetch(record + 64)
 
 
-@njit(forceinline=True)
+@inlined
 def _copy_record(entry, piece, length, arena, out):
     """int64: how many ids the record of this entry gave, or 0 if it belongs to other bytes with the same hash."""
     record = arena + load_int64(entry + 16)
@@ -147,7 +159,7 @@ def _copy_record(entry, piece, length, arena, out):
     return count
 
 
-@njit(forceinline=True)
+@inlined
 def _claim(bucket):
     """int64: the entry to write: a free one, or the first, whose content moves to the second."""
     if load64(bucket + 8) == _ZERO:
@@ -160,11 +172,13 @@ def _claim(bucket):
     return other
 
 
-@njit(forceinline=True)
+@inlined
 def _remember(row, piece, length, ids, count, arena, state):
     """Puts the ids of a piece into the cache. state: the address of the state vector."""
-    first, second = load64(row), load64(row + 8)
-    entry = _claim(load_int64(row + 16))
+    first, second, bucket = load64(row), load64(row + 8), load_int64(row + 16)
+    evicts = (load64(bucket + 8) != _ZERO) & (load64(bucket + _ENTRY_BYTES + 8) != _ZERO)
+    store64(state + (INSERTED << 3), load_int64(state + (INSERTED << 3)) + (_EVICTION if evicts else 1))
+    entry = _claim(bucket)
     store64(entry, first)
     if count <= INLINE_IDS and is_inline(second):
         store64(entry + 8, second | (np.uint64(count) << _IDS_SHIFT))
@@ -181,15 +195,14 @@ def _remember(row, piece, length, ids, count, arena, state):
             record += (length + 7) & ~7
         copy_words(ids, record, count << 2)
         store64(state + (ARENA_USED << 3), (record + (count << 2) - arena + 7) & ~7)
-    store64(state + (INSERTED << 3), load_int64(state + (INSERTED << 3)) + 1)
 
 
-@njit(forceinline=True)
+@inlined
 def _room_needed(bytes_of_block, count):
-    return _RECORD_BYTES_PER_BYTE * bytes_of_block + _RECORD_SLACK * count
+    return RECORD_BYTES_PER_BYTE * bytes_of_block + RECORD_SLACK * count
 
 
-@njit(forceinline=True)
+@inlined
 def _swap_entries(bucket):
     for word in range(bucket, bucket + _ENTRY_BYTES, 8):
         kept = load64(word)
@@ -197,7 +210,7 @@ def _swap_entries(bucket):
         store64(word + _ENTRY_BYTES, kept)
 
 
-@njit
+@helper
 def _encode_rarer(row, place, out, context):
     """int64: how many ids piece number `place` became, or 0 if the arena has no room to remember them.
 

@@ -12,6 +12,7 @@ from numba import njit
 
 from textmill.ops.bpe.cpu_characters import NO_CHARACTER, character_at
 from textmill.ops.bpe.cpu_count import find_index
+from textmill.ops.bpe.keys import helper, inlined
 from textmill.ops.memory import (
     address_of,
     bits_of,
@@ -65,19 +66,19 @@ _PLACE = (1 << _PLACE_BITS) - 1
 _SCAN = 8
 
 
-@njit(forceinline=True)
+@inlined
 def _pair_hash(key):
     return fold_multiply(np.uint64(key) ^ _PAIR_SALT, _PAIR_MIX)
 
 
-@njit(forceinline=True)
+@inlined
 def _may_exist(filter_at, filter_bits, hashed):
     """bool: False if the filter knows that there is no such pair. Its bits come from the low end of the hash."""
     place = np.int64(hashed & ((np.uint64(1) << np.uint64(filter_bits)) - np.uint64(1)))
     return (load8(filter_at + (place >> 3)) >> (place & 7)) & 1 != 0
 
 
-@njit(forceinline=True)
+@inlined
 def _in_table(pairs, bits, key, hashed):
     mask = (np.int64(1) << bits) - 1
     slot = np.int64(hashed >> np.uint64(64 - bits))
@@ -91,7 +92,7 @@ def _in_table(pairs, bits, key, hashed):
         slot = (slot + 1) & mask
 
 
-@njit(forceinline=True)
+@inlined
 def pair_value(model, left, right):
     """int64: rank << 32 | product of the pair, or NO_PAIR. model: the address of the model vector."""
     key = (left << 32) | right
@@ -101,7 +102,7 @@ def pair_value(model, left, right):
     return _in_table(load_int64(model + 8 * PAIRS), load_int64(model + 8 * PAIR_BITS), key, hashed)
 
 
-@njit(forceinline=True)
+@inlined
 def _add_pair(pairs, bits, filter_at, filter_bits, key, value):
     """A pair that is already there gets the new value, as in `tokenizers`."""
     mask = (np.int64(1) << bits) - 1
@@ -133,13 +134,13 @@ def build_pairs(merges, byte_ids, pairs, pair_filter, byte_pairs):
     keep(pairs), keep(pair_filter)
 
 
-@njit(forceinline=True)
+@inlined
 def _set_pair(scratch, place, value):
     store64(scratch + _KEYS + (place << 3), value if value == NO_PAIR else ((value >> 32) << _PLACE_BITS) | place)
     store64(scratch + _PRODUCTS + (place << 3), value & _HALF)
 
 
-@njit(forceinline=True)
+@inlined
 def _smallest_key(scratch, count):
     """The entries up to the next multiple of `_SCAN` count too: a fixed number at a time makes vector instructions."""
     best = NO_PAIR
@@ -149,7 +150,7 @@ def _smallest_key(scratch, count):
     return best
 
 
-@njit
+@helper
 def _merge_segment(scratch, count, out, model):
     """int64: how many ids the segment of `count` symbols became; they are written to `out`."""
     symbols, following, preceding = scratch + _SYMBOLS, scratch + _FOLLOWING, scratch + _PRECEDING
@@ -187,7 +188,7 @@ def _merge_segment(scratch, count, out, model):
     return number
 
 
-@njit(forceinline=True)
+@inlined
 def _first_ids(piece, length, out, model):
     """int64: how many ids merging starts with: bytes, and whole characters where that makes no difference."""
     byte_ids = load_int64(model + 8 * BYTE_IDS)
@@ -210,7 +211,7 @@ def _first_ids(piece, length, out, model):
     return count
 
 
-@njit(forceinline=True)
+@inlined
 def push(heap, size, item):
     """Adds the item to a heap of `size` int64 at the address `heap`."""
     node = size
@@ -224,7 +225,7 @@ def push(heap, size, item):
     store64(heap + (node << 3), item)
 
 
-@njit(forceinline=True)
+@inlined
 def pop(heap, size):
     """int64: the smallest of `size` items, which is taken out."""
     top, item, node = load_int64(heap), load_int64(heap + ((size - 1) << 3)), np.int64(0)
@@ -244,51 +245,63 @@ def pop(heap, size):
     return top
 
 
-@njit
+@inlined
+def _push_pair(heap, size, place, following, ids, length, model):
+    """int64: items of the heap, after the pair that begins at `place` was added if a merge joins it."""
+    right = load_int64(following + (place << 3))
+    if right >= length:
+        return size
+    value = pair_value(model, load_int64(ids + (place << 3)), load_int64(ids + (right << 3)))
+    if value == NO_PAIR:
+        return size
+    push(heap, size, (value & ~_HALF) | place)
+    return size + 1
+
+
+@helper
 def merge_long(piece, length, out, model):
     """As merge_piece, in O(length log length): a linked list of ids, and a heap of rank << 32 | place."""
     length = _first_ids(piece, length, out, model)
-    ids, following, preceding = np.empty(length, np.int64), np.empty(length, np.int64), np.empty(length, np.int64)
     # every merge takes one id away and adds at most two pairs
-    items, size = np.empty(3 * length, np.int64), np.int64(0)
-    heap = address_of(items)
+    memory, size = np.empty(6 * length, np.int64), np.int64(0)
+    ids = address_of(memory)
+    following, preceding, heap = ids + (length << 3), ids + (length << 4), ids + 24 * length
     for i in range(length):
-        ids[i], following[i], preceding[i] = load32(out + (i << 2)), i + 1, i - 1
-    for i in range(length - 1):
-        value = pair_value(model, ids[i], ids[i + 1])
-        if value != NO_PAIR:
-            push(heap, size, (value & ~_HALF) | i)
-            size += 1
+        store64(ids + (i << 3), load32(out + (i << 2)))
+        store64(following + (i << 3), i + 1)
+        store64(preceding + (i << 3), i - 1)
+    for i in range(length):
+        size = _push_pair(heap, size, i, following, ids, length, model)
     while size > 0:
         item = pop(heap, size)
         size -= 1
         place = item & _HALF
-        right = following[place]
+        right, left_id = load_int64(following + (place << 3)), load_int64(ids + (place << 3))
         # a place whose id was taken by its left neighbour, or whose pair has changed since
-        if ids[place] < 0 or right >= length:
+        if left_id < 0 or right >= length:
             continue
-        value = pair_value(model, ids[place], ids[right])
+        value = pair_value(model, left_id, load_int64(ids + (right << 3)))
         if value == NO_PAIR or value >> 32 != item >> 32:
             continue
-        ids[place], ids[right], following[place] = value & _HALF, -1, following[right]
-        if following[right] < length:
-            preceding[following[right]] = place
-        for start in (preceding[place], place):
-            if start >= 0 and following[start] < length:
-                value = pair_value(model, ids[start], ids[following[start]])
-                if value != NO_PAIR:
-                    push(heap, size, (value & ~_HALF) | start)
-                    size += 1
+        store64(ids + (place << 3), value & _HALF)
+        store64(ids + (right << 3), np.int64(-1))
+        right, left = load_int64(following + (right << 3)), load_int64(preceding + (place << 3))
+        store64(following + (place << 3), right)
+        if right < length:
+            store64(preceding + (right << 3), place)
+        for start in range(2):
+            if start > 0 or left >= 0:
+                size = _push_pair(heap, size, place if start > 0 else left, following, ids, length, model)
     place, count = np.int64(0), np.int64(0)
     while place < length:
-        store32(out + (count << 2), ids[place])
+        store32(out + (count << 2), load_int64(ids + (place << 3)))
         count += 1
-        place = following[place]
-    keep(items)
+        place = load_int64(following + (place << 3))
+    keep(memory)
     return count
 
 
-@njit
+@helper
 def merge_piece(piece, length, out, model, scratch):
     """int64: how many ids it wrote to `out` (int32, `length` of them fit). model, scratch: addresses."""
     byte_ids, grid = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * BYTE_PAIRS)
@@ -333,7 +346,7 @@ def merge_piece(piece, length, out, model, scratch):
     return written
 
 
-@njit
+@helper
 def encode_piece(piece, length, out, model, scratch):
     """int64: how many ids the piece becomes; they are written to `out`. model, scratch: addresses, see `SCRATCH`."""
     table = load_int64(model + 8 * VOCABULARY)

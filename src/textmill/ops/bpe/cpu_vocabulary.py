@@ -1,37 +1,11 @@
-"""Kernels that prepare a vocabulary: what pieces become on their own, and which merge makes a token."""
+"""The kernel that finds which merge makes a token, where the vocabulary gives ranks alone."""
 
 import numpy as np
 from numba import njit
 
 from textmill.ops.bpe.cpu_count import find_index
-from textmill.ops.bpe.cpu_merge import (
-    SCRATCH,
-    VOCABULARY,
-    VOCABULARY_ARENA,
-    VOCABULARY_BITS,
-    VOCABULARY_OFFSETS,
-    merge_piece,
-)
-from textmill.ops.memory import address_of, keep, load_int64
-
-
-@njit(cache=True, nogil=True)
-def encode_alone(arena, offsets, rows, model):
-    """Row i (int32[4]) receives how many ids the piece arena[offsets[i]:offsets[i + 1]] becomes, and the first three.
-
-    arena: padded. model: see `cpu_merge`; its vocabulary of whole pieces does not count.
-    """
-    longest = np.int64(4)
-    for i in range(len(rows)):
-        longest = max(longest, np.int64(offsets[i + 1] - offsets[i]))
-    out, scratch = np.empty(longest, np.int32), np.empty(SCRATCH, np.int64)
-    out_at, model_at, scratch_at = address_of(out), address_of(model), address_of(scratch)
-    for i in range(len(rows)):
-        begin, length = address_of(arena) + np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i])
-        rows[i, 0] = merge_piece(begin, length, out_at, model_at, scratch_at)
-        for k in range(3):
-            rows[i, k + 1] = out[k]
-    keep(arena), keep(out), keep(scratch), keep(model)
+from textmill.ops.bpe.cpu_merge import VOCABULARY, VOCABULARY_ARENA, VOCABULARY_BITS, VOCABULARY_OFFSETS
+from textmill.ops.memory import load_int64
 
 
 @njit

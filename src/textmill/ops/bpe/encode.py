@@ -13,7 +13,7 @@ from textmill.ops.bpe import cpu_merge as merging
 from textmill.ops.bpe import cpu_spans as spans_kernels
 from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
 from textmill.ops.bpe.keys import bad_ends, check_block
-from textmill.ops.bpe.tables import Tables, add_vocabulary, contents_of
+from textmill.ops.bpe.tables import NO_LIMIT, Tables, add_vocabulary, contents_of, new_table
 from textmill.ops.memory import PADDING
 
 DEFAULT_CACHE_BYTES = 128 << 20
@@ -28,9 +28,8 @@ _FIRST_ARENA_BYTES = 1 << 18
 _GROWTH = 4
 _MANY_BUCKETS = 1 << 18
 """A table that fills so many will need far more: the text is not in a language that the vocabulary was made for."""
-_BUCKETS_PER_PIECE = 4
-"""With so few pieces in it a table grows: then one piece in forty finds both entries of its bucket taken."""
-_NO_LIMIT = (1 << 63) - 1
+_BUCKETS_PER_PIECE = 2
+"""With so few pieces in it a table grows: then one piece in eleven finds both entries of its bucket taken."""
 _PIECES_PER_BLOCK = 1 << 15
 _MAX_ID = (1 << 31) - 1
 _MOST_IDS_AT_ONCE = 1 << 28
@@ -300,7 +299,7 @@ class BpeEncoder:
                 into.grow(int(state[kernels.WRITTEN]), int(ends[-1]) + OUT_SLACK)
 
     def _reset_cache(self) -> None:
-        self._table = _new_table(_FIRST_BUCKETS)
+        self._table = new_table(_FIRST_BUCKETS)
         self._arena = np.empty(_FIRST_ARENA_BYTES + PADDING, dtype=np.uint8)
         self._state[kernels.INSERTED] = self._state[kernels.ARENA_USED] = 0
         self._let_grow()
@@ -311,21 +310,20 @@ class BpeEncoder:
         num_buckets = self._num_buckets()
         seeded = max(2 * num_buckets, 1 << (_BUCKETS_PER_PIECE * len(ids)).bit_length())
         if num_buckets == _FIRST_BUCKETS and seeded <= self._most_buckets():
-            grown = _new_table(seeded)
+            grown = new_table(seeded)
             kernels.seed(grown, text, offsets, ids)
             self._state[kernels.INSERTED] += len(ids)
         else:
             growth = _GROWTH if num_buckets >= _MANY_BUCKETS else 2
-            grown = _new_table(min(growth * num_buckets, self._most_buckets()))
+            grown = new_table(min(growth * num_buckets, self._most_buckets()))
         kernels.move_entries(self._table, grown)
         self._table = grown
         self._let_grow()
 
     def _let_grow(self) -> None:
-        num_buckets, most = self._num_buckets(), _NO_LIMIT
-        if num_buckets < self._most_buckets():
-            most = num_buckets // (2 if num_buckets == _FIRST_BUCKETS else _BUCKETS_PER_PIECE)
-        self._state[kernels.MOST_INSERTED] = most
+        num_buckets = self._num_buckets()
+        may_grow = num_buckets < self._most_buckets()
+        self._state[kernels.MOST_INSERTED] = num_buckets // _BUCKETS_PER_PIECE if may_grow else NO_LIMIT
 
     def _num_buckets(self) -> int:
         return len(self._table) // 2 - 1
@@ -348,8 +346,3 @@ class BpeEncoder:
 
 def _foreign_ids() -> DataError:
     return DataError("the ids must be those of this encoder, got others", fix="pass what `encode` returned")
-
-
-def _new_table(num_buckets: int) -> np.ndarray:
-    # the kernel starts at the first multiple of 64 bytes: two rows more make room for that
-    return np.zeros((2 * num_buckets + 2, kernels.ENTRY_WORDS), dtype=np.int64)

@@ -8,11 +8,14 @@ import numpy as np
 
 from textmill.errors import ConfigError
 from textmill.ops.bpe import cpu_characters as characters_kernels
+from textmill.ops.bpe import cpu_encode as encoding
 from textmill.ops.bpe import cpu_merge as merging
-from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
-from textmill.ops.bpe.count import PieceCounter, PieceCounts
+from textmill.ops.bpe.count import PieceCounter
 from textmill.ops.bpe.keys import INLINE_BYTES
-from textmill.ops.memory import padded
+from textmill.ops.memory import PADDING, padded
+
+NO_LIMIT = (1 << 63) - 1
+"""Entries that a cache table may have which cannot grow."""
 
 
 class Tables:
@@ -53,11 +56,19 @@ class Tables:
         """Tokens that are pieces by themselves, for the cache: (padded uint8 bytes, int64 offsets, int32 ids)."""
         return _packed(self._contents, np.flatnonzero(self._made_by_merging & (self.lengths <= INLINE_BYTES)))
 
-    def _encode_alone(self, arena: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """int32[pieces, 4]: see `cpu_vocabulary.encode_alone`."""
-        rows = np.empty((len(offsets) - 1, 4), dtype=np.int32)
-        vocabulary_kernels.encode_alone(arena, offsets, rows, self.model)
-        return rows
+    def _encode_alone(self, text: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+        """int32[pieces, 4]: how many ids each piece text[offsets[i]:offsets[i + 1]] becomes, and the first three."""
+        count, num_bytes = len(offsets) - 1, int(offsets[-1])
+        state = np.zeros(encoding.STATE_WORDS, dtype=np.int64)
+        state[encoding.MOST_INSERTED] = NO_LIMIT
+        table = new_table(1 << count.bit_length())
+        room = encoding.RECORD_BYTES_PER_BYTE * num_bytes + encoding.RECORD_SLACK * count
+        arena = np.empty(room + PADDING, dtype=np.uint8)
+        out = np.zeros(num_bytes + encoding.OUT_SLACK, dtype=np.int32)
+        firsts, ends = np.empty(count, dtype=np.int64), offsets[1:].astype(np.int32)
+        encoding.encode_block(text, 0, ends, np.arange(count), firsts, out, table, arena, self.model, state)
+        counts = np.diff(firsts, append=state[encoding.WRITTEN])
+        return np.stack([counts, out[firsts], out[firsts + 1], out[firsts + 2]], axis=1).astype(np.int32)
 
     @functools.cached_property
     def _made_by_merging(self) -> np.ndarray:
@@ -84,6 +95,12 @@ class Tables:
         self.model[merging.CLEAN], self.model[merging.CHARACTERS] = clean.ctypes.data, characters.ctypes.data
 
 
+def new_table(num_buckets: int) -> np.ndarray:
+    """An empty cache table. num_buckets: a power of two."""
+    # the kernel starts at the first multiple of 64 bytes: two rows more make room for that
+    return np.zeros((2 * num_buckets + 2, encoding.ENTRY_WORDS), dtype=np.int64)
+
+
 def add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.ndarray]:
     """Puts a table from bytes to ids into the model vector; the caller holds the arrays it returns, ids (int32) last.
 
@@ -91,9 +108,9 @@ def add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.nd
     """
     ordered = sorted(tokens.items(), key=lambda item: item[1])
     ids = np.array([number for _, number in ordered], dtype=np.int32)
-    counts = PieceCounts.from_mapping({token: 1 for token, _ in ordered})
+    sizes = np.fromiter((len(token) for token, _ in ordered), np.int32, len(ordered))
     counter = PieceCounter()
-    counter.add(counts.arena, 0, counts.offsets[1:].astype(np.int32))
+    counter.add(padded(b"".join([token for token, _ in ordered])), 0, np.cumsum(sizes, dtype=np.int32))
     table, arena, offsets = counter.index_arrays()
     model[merging.VOCABULARY] = table.ctypes.data
     model[merging.VOCABULARY_BITS] = len(table).bit_length() - 1

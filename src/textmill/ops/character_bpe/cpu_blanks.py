@@ -3,9 +3,35 @@
 import numpy as np
 from numba import njit
 
-from textmill.ops.character_bpe.cpu_pairs import NEIGHBOUR_BITS, NEIGHBOURS, field
+from textmill.ops.character_bpe.cpu_pairs import NEIGHBOUR_BITS, NEIGHBOURS, field, helper
 from textmill.ops.memory import address_of, keep, load32, store32
-from textmill.ops.unigram.cpu_cut import BLANK_BYTES, CUT_BEFORE_BLANKS, NO_CUT, has_wide, is_blank, next_cut, pair_cut
+from textmill.ops.unigram.cpu_cut import (
+    BLANK_BYTES,
+    CUT_BEFORE_BLANKS,
+    FIRST_WIDE,
+    NO_CUT,
+    has_wide,
+    is_blank,
+    may_be_joined,
+    next_cut,
+    wide_or_ascii,
+)
+
+
+@helper
+def _cut_pairs(word, end, base, neighbours, bits, ends, count):
+    """int64: how many ends there are with those inside the word, where no token joins two characters."""
+    previous, at = wide_or_ascii(word, end), word
+    at += 3 if previous >= FIRST_WIDE else 1
+    while at < end:
+        code = wide_or_ascii(at, end)
+        asked = code >= 0 and previous >= 0 and (code >= FIRST_WIDE or previous >= FIRST_WIDE)
+        if asked and not may_be_joined(previous, code, neighbours, bits):
+            store32(ends + (count << 2), at - base)
+            count += 1
+        previous = code
+        at += 3 if code >= FIRST_WIDE else 1
+    return count
 
 
 @njit(cache=True, nogil=True)
@@ -30,14 +56,12 @@ def cut_sentences(text, start, sentence_ends, at_blanks, ends, firsts, model):
             return np.int64(-1)
         while base + at < end:
             word_end = next_cut(base + at, end, rule)
-            while base + at < word_end:
-                word = base + at
-                stop = word_end
-                if neighbours != 0 and has_wide(word + (BLANK_BYTES if is_blank(word) else 0), word_end):
-                    stop = pair_cut(word, word_end, neighbours, bits)
-                at = stop - base
-                store32(ends_at + (count << 2), at)
-                count += 1
+            word = base + at
+            if neighbours != 0 and has_wide(word + (BLANK_BYTES if is_blank(word) else 0), word_end):
+                count = _cut_pairs(word, word_end, base, neighbours, bits, ends_at, count)
+            at = word_end - base
+            store32(ends_at + (count << 2), at)
+            count += 1
     firsts[len(sentence_ends)] = count
     keep(text), keep(sentence_ends), keep(ends), keep(model)
     return count

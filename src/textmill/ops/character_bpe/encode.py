@@ -152,6 +152,8 @@ class CharacterBpeEncoder:
     def encode_sentences(self, text: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(int32 ids, int64 how many each sentence has), of sentences from the first byte of the text on.
 
+        The ids are good until the next call: their memory is used again.
+
         Raises:
             DataError: as in `encode`.
         """
@@ -162,7 +164,7 @@ class CharacterBpeEncoder:
             self._out = out
         with self._lock:
             count = marks[-1] = self._encode(text, 0, words, out, _NO_ENDS, marks[:-1])
-        return out[:count].copy(), np.diff(marks)
+        return out[:count], np.diff(marks)
 
     def _words(self, text: np.ndarray, start: int, sentence_ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(int32 ends of the words of sentences, int64 how many are before each sentence, and all)."""

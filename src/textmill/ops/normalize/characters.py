@@ -92,9 +92,9 @@ class CharacterMap:
             written = int(state[kernels.SAFE_WRITTEN])
             if written + len(part) + kernels.ROOM > len(out):
                 out = _grown(out, len(part))
-            out[written : written + len(part)] = np.frombuffer(part, dtype=np.uint8)
-            state[[kernels.AT, kernels.SAFE_AT]] = stop
-            state[[kernels.WRITTEN, kernels.SAFE_WRITTEN]] = written + len(part)
+            out.data[written : written + len(part)] = part
+            state[kernels.AT] = state[kernels.SAFE_AT] = stop
+            state[kernels.WRITTEN] = state[kernels.SAFE_WRITTEN] = written + len(part)
 
     def _by_definition(self, part: bytes) -> bytes:
         known = self._known.get(part)

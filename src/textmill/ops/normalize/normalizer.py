@@ -7,12 +7,13 @@ import numpy as np
 from textmill.errors import DataError
 from textmill.ops.memory import PADDING
 from textmill.ops.normalize import cpu, tables
+from textmill.ops.normalize import cpu_rules as rules
 from textmill.ops.normalize.charsmap import Charsmap, build_trie
 from textmill.ops.normalize.reference import BlankRules
 
 _MOST_BYTES = (1 << 31) - 1
 _NO_SOURCES = np.empty(0, dtype=np.int32)
-_ARRAYS = (cpu.CLASSES, cpu.UNTOUCHED, cpu.OWN_RULES, cpu.UNITS, cpu.STRINGS, cpu.USER)
+_ARRAYS = (rules.CLASSES, rules.UNTOUCHED, rules.OWN_RULES, rules.UNITS, rules.STRINGS, rules.USER)
 
 
 class SentencePieceNormalizer:
@@ -34,15 +35,15 @@ class SentencePieceNormalizer:
         classes = tables.byte_classes(charsmap, strings)
         untouched, own_rules = tables.wide_characters(charsmap, user_units)
         self._owned = [classes, untouched, own_rules, charsmap.units, charsmap.strings, user_units]
-        self._model = np.zeros(cpu.MODEL_WORDS, dtype=np.int64)
+        self._model = np.zeros(rules.MODEL_WORDS, dtype=np.int64)
         for word, array in zip(_ARRAYS, self._owned, strict=True):
             self._model[word] = array.ctypes.data
-        self._model[[cpu.NUM_UNITS, cpu.NUM_BYTES, cpu.NUM_USER]] = [len(array) for array in self._owned[3:]]
-        simple = [cpu.LETTERS, cpu.RULED_LETTERS, cpu.BLANKS_ARE, cpu.LINES_ARE]
+        self._model[[rules.NUM_UNITS, rules.NUM_BYTES, rules.NUM_USER]] = [len(array) for array in self._owned[3:]]
+        simple = [rules.LETTERS, rules.RULED_LETTERS, rules.BLANKS_ARE, rules.LINES_ARE]
         self._model[simple] = tables.simple_bytes(classes)
-        self._model[cpu.SQUEEZE], self._model[cpu.ESCAPE] = blanks.squeeze_blanks, blanks.escape_blanks
-        self._model[cpu.PREFIX] = blanks.dummy_prefix and not blanks.blank_as_suffix
-        self._model[cpu.SUFFIX] = blanks.dummy_prefix and blanks.blank_as_suffix
+        self._model[rules.SQUEEZE], self._model[rules.ESCAPE] = blanks.squeeze_blanks, blanks.escape_blanks
+        self._model[rules.PREFIX] = blanks.dummy_prefix and not blanks.blank_as_suffix
+        self._model[rules.SUFFIX] = blanks.dummy_prefix and blanks.blank_as_suffix
 
     def __call__(
         self, text: np.ndarray, length: int, *, sources: bool = False

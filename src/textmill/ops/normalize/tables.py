@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from textmill.ops.normalize import cpu
+from textmill.ops.normalize import cpu_rules as rules
 from textmill.ops.normalize.charsmap import Charsmap, children_of, has_leaf, label_of, offset_of
 
 _ASCII = 128
@@ -22,36 +22,36 @@ def byte_classes(charsmap: Charsmap, user_defined: Iterable[bytes]) -> np.ndarra
     """
     longer = {string[0] for string in user_defined if len(string) > 1}
     alone = {string[0] for string in user_defined if len(string) == 1}
-    classes = np.concatenate([np.full(256, cpu.RULED), np.arange(256)]).astype(np.uint8)
+    classes = np.concatenate([np.full(256, rules.RULED), np.arange(256)]).astype(np.uint8)
     for byte in range(_ASCII):
         own, following = _rules_from(charsmap.units, byte)
         becomes = byte if own is None or byte in alone else _single(charsmap.strings, own)
         begins_more = any(label < _ASCII for label in following) and byte not in alone
         if byte in longer or becomes is None or begins_more:
             continue
-        classes[byte] = cpu.BLANK if becomes == _BLANK else cpu.PLAIN
+        classes[byte] = rules.BLANK if becomes == _BLANK else rules.PLAIN
         classes[256 + byte] = becomes
-        classes[[label for label in following if label >= _ASCII]] |= cpu.JOINS
+        classes[[label for label in following if label >= _ASCII]] |= rules.JOINS
     return classes
 
 
 def simple_bytes(classes: np.ndarray) -> tuple[int, int, int, int]:
     """(what becomes of visible ASCII, the characters that it is not said of, what blanks and what line ends are): the
     words LETTERS, RULED_LETTERS, BLANKS_ARE and LINES_ARE of the model."""
-    visible = np.arange(cpu.FIRST_VISIBLE, cpu.FIRST_VISIBLE + cpu.NUM_VISIBLE)
+    visible = np.arange(rules.FIRST_VISIBLE, rules.FIRST_VISIBLE + rules.NUM_VISIBLE)
     lower = np.frombuffer(bytes(visible.tolist()).lower(), dtype=np.uint8)
-    becomes, plain = classes[256 + visible], classes[visible] == cpu.PLAIN
-    mode, exceptions = cpu.EACH_BYTE, visible
-    for candidate, wanted in ((cpu.AS_IT_IS, visible), (cpu.LOWER_CASE, lower)):
+    becomes, plain = classes[256 + visible], classes[visible] == rules.PLAIN
+    mode, exceptions = rules.EACH_BYTE, visible
+    for candidate, wanted in ((rules.AS_IT_IS, visible), (rules.LOWER_CASE, lower)):
         found = visible[~plain | (becomes != wanted)]
-        if len(found) <= min(cpu.MOST_RULED, len(exceptions) - 1):
+        if len(found) <= min(rules.MOST_RULED, len(exceptions) - 1):
             mode, exceptions = candidate, found
-    lines = np.arange(cpu.FIRST_LINE, cpu.FIRST_LINE + cpu.NUM_LINES)
+    lines = np.arange(rules.FIRST_LINE, rules.FIRST_LINE + rules.NUM_LINES)
     kinds = set(classes[lines].tolist())
-    stay = kinds == {cpu.PLAIN} and (classes[256 + lines] == lines).all()
-    line_kind = cpu.PLAIN if stay else cpu.BLANK if kinds == {cpu.BLANK} else cpu.RULED
-    blank_kind = cpu.BLANK if classes[_BLANK] == cpu.BLANK else cpu.RULED
-    packed = 0 if mode == cpu.EACH_BYTE else int.from_bytes(bytes(exceptions.tolist()), "little")
+    stay = kinds == {rules.PLAIN} and (classes[256 + lines] == lines).all()
+    line_kind = rules.PLAIN if stay else rules.BLANK if kinds == {rules.BLANK} else rules.RULED
+    blank_kind = rules.BLANK if classes[_BLANK] == rules.BLANK else rules.RULED
+    packed = 0 if mode == rules.EACH_BYTE else int.from_bytes(bytes(exceptions.tolist()), "little")
     return mode, packed, blank_kind, line_kind
 
 
@@ -61,16 +61,16 @@ def wide_characters(charsmap: Charsmap, user_units: np.ndarray) -> tuple[np.ndar
 
     Of the characters of two and three bytes alone.
     """
-    codes = np.arange(_ASCII, cpu.NUM_WIDE)
+    codes = np.arange(_ASCII, rules.NUM_WIDE)
     codes = codes[(codes < 0xD800) | (codes > 0xDFFF)]
     two = codes < 0x800
     columns = [np.where(two, 0xC0 | codes >> 6, 0xE0 | codes >> 12), 0x80 | np.where(two, codes, codes >> 6) & 0x3F]
     columns.append(np.where(two, 0, 0x80 | codes & 0x3F))
     begun, places, alone = _walk(charsmap.units, columns, two)
     by_user = _walk(user_units, columns, two)[0] if len(user_units) else np.zeros(len(codes), dtype=bool)
-    untouched = np.zeros(cpu.NUM_WIDE, dtype=bool)
+    untouched = np.zeros(rules.NUM_WIDE, dtype=bool)
     untouched[codes[~begun & ~by_user]] = True
-    own_rules = np.full(cpu.NUM_WIDE, -1, dtype=np.int32)
+    own_rules = np.full(rules.NUM_WIDE, -1, dtype=np.int32)
     own = np.flatnonzero(alone & ~by_user & ~two)
     own_rules[codes[own]] = np.minimum(charsmap.units[places[own]] & 0x7FFFFFFF, len(charsmap.strings) - 1)
     return np.packbits(untouched, bitorder="little"), own_rules

@@ -49,6 +49,9 @@ NEWLINE = 128
 _CONTROL_SPACE = (9, 10, 11, 12, 13, 0x85)
 """White_Space is these controls and the categories Zs, Zl and Zp."""
 
+NEW_NUMBERS = ((0x11DE0, 0x11DE9), (0x16FF4, 0x16FF6))
+"""(first, last) of the numbers of Unicode 17, which the splitter `Digits` of `tokenizers` knows."""
+
 
 def _runs(name: str) -> np.ndarray:
     """uint8 [code points]: one table of `unicode_data`."""
@@ -110,6 +113,20 @@ def punctuation_table() -> np.ndarray:
     [1, 1, 0]
     """
     return _runs("PUNCTUATION_RUNS")
+
+
+@functools.cache
+def numeric_table() -> np.ndarray:
+    """uint8 [code points]: 1 for what the splitter `Digits` of `tokenizers` takes for a digit. Read-only.
+
+    >>> [int(numeric_table()[ord(char)]) for char in "1½Ⅷa"]
+    [1, 1, 1, 0]
+    """
+    table = np.isin(category_table(), [CATEGORIES.index(name) for name in ("Nd", "Nl", "No")]).astype(np.uint8)
+    for first, last in NEW_NUMBERS:
+        table[first : last + 1] = 1
+    table.flags.writeable = False
+    return table
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Copies kept pieces one after another with a string for every blank and before pieces, or byte by byte in a spelling."""
+"""Kernels that copy pieces one after another and change them: a string for every blank, a spelling for every byte."""
 
 import numpy as np
 from numba import njit

@@ -31,6 +31,9 @@ SPARE_ENDS = 2 * VECTOR_BYTES
 DOCUMENT, AT, NUM_MARKS = range(3)
 STATE_WORDS = 3
 
+# code that Python could call is left out, to compile in less time; Numba's types leave the last two options out
+_inlined = njit(forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)  # type: ignore[call-overload]
+
 _GROUP = 8
 _MOST_SCALAR = 64
 _MOST_BYTES = (1 << 31) - (1 << 16)
@@ -44,26 +47,26 @@ _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _UP_TO_LINE, _LINE = 1, 2
 
 
-@njit(forceinline=True)
+@_inlined
 def _below(count):
     """uint64: the low `count` bits, int64 in 0..64."""
     return _ALL if count >= 64 else (_ONE << np.uint64(count)) - _ONE
 
 
-@njit(forceinline=True)
+@_inlined
 def _known_bytes(at, end):
     """int64: how many bytes of the window are ASCII before the first that isn't, or the end of the text, comes."""
     return min(count_trailing_zeros(bytes_in_range(at, 0, 128, 128)), end - at)
 
 
-@njit(forceinline=True)
+@_inlined
 def _certain(white, known):
     """uint64: the places up to the last byte that isn't white space, but for place 0."""
     solid = _below(known) & ~white
     return _below(64 - count_leading_zeros(solid)) & ~_ONE
 
 
-@njit(forceinline=True)
+@_inlined
 def _gpt2_starts(at, end):
     """uint64: the places in the window, but for the first, where pieces certainly start."""
     known = _known_bytes(at, end)
@@ -88,7 +91,7 @@ def _gpt2_starts(at, end):
     return starts & certain
 
 
-@njit(forceinline=True)
+@_inlined
 def _cl100k_starts(at, end):
     """uint64: the places in the window, but for the first, where pieces certainly start."""
     known = _known_bytes(at, end)
@@ -137,7 +140,7 @@ def _cl100k_starts(at, end):
     return starts & certain
 
 
-@njit(forceinline=True)
+@_inlined
 def _store_places(out, origin, starts):
     """int64: the address after the ends it wrote: origin + place for each bit."""
     count = count_ones(starts)
@@ -148,16 +151,28 @@ def _store_places(out, origin, starts):
     return out + (count << 2)
 
 
-@njit(forceinline=True)
-def _scalar_end(at, end, classes, cl100k, order):
+@_inlined
+def _gpt2_end(at, end, classes):
+    """int64: where the piece that begins at `at` ends."""
     after = cpu._ascii_word(at, end, classes)
-    if after > 0:
-        return after
-    return cpu._cl100k_rest(at, end, classes, order) if cl100k else cpu._gpt2_rest(at, end, classes)
+    return after if after > 0 else cpu._gpt2_rest(at, end, classes)
 
 
-@njit(forceinline=True)
-def _split(text, bounds, state, ends, marks, classes, cl100k, order):
+@_inlined
+def _cl100k_end(at, end, classes):
+    after = cpu._ascii_word(at, end, classes)
+    return after if after > 0 else cpu._cl100k_rest(at, end, classes, _UP_TO_LINE)
+
+
+@_inlined
+def _llama3_end(at, end, classes):
+    after = cpu._ascii_word(at, end, classes)
+    return after if after > 0 else cpu._cl100k_rest(at, end, classes, _LINE)
+
+
+@_inlined
+def _split(text, bounds, state, ends, marks, classes, find_starts, find_end):
+    """See the head of this file. find_starts, find_end: the functions of the pattern, so that no other is compiled."""
     base, table, first_out = address_of(text), address_of(classes), address_of(ends)
     out = first_out
     full = first_out + 4 * (len(ends) - SPARE_ENDS)
@@ -167,7 +182,7 @@ def _split(text, bounds, state, ends, marks, classes, cl100k, order):
     while document < len(bounds) - 1 and num_marks < len(marks):
         end = base + bounds[document + 1]
         while at < end and out < full and at - origin < _MOST_BYTES:
-            starts = _cl100k_starts(at, end) if cl100k else _gpt2_starts(at, end)
+            starts = find_starts(at, end)
             if starts != _ZERO:
                 out = _store_places(out, at - origin, starts)
                 at += 63 - count_leading_zeros(starts)
@@ -175,7 +190,7 @@ def _split(text, bounds, state, ends, marks, classes, cl100k, order):
             else:
                 done = np.int64(0)
                 while done < quota and at < end and out < full:
-                    at = _scalar_end(at, end, table, cl100k, order)
+                    at = find_end(at, end, table)
                     store32(out, at - origin)
                     out += 4
                     done += 1
@@ -193,19 +208,19 @@ def _split(text, bounds, state, ends, marks, classes, cl100k, order):
 @njit(cache=True, nogil=True)
 def split_gpt2(text, bounds, state, ends, marks, classes):
     """See the head of this file."""
-    return _split(text, bounds, state, ends, marks, classes, False, 0)
+    return _split(text, bounds, state, ends, marks, classes, _gpt2_starts, _gpt2_end)
 
 
 @njit(cache=True, nogil=True)
 def split_cl100k(text, bounds, state, ends, marks, classes):
     """See the head of this file."""
-    return _split(text, bounds, state, ends, marks, classes, True, _UP_TO_LINE)
+    return _split(text, bounds, state, ends, marks, classes, _cl100k_starts, _cl100k_end)
 
 
 @njit(cache=True, nogil=True)
 def split_llama3(text, bounds, state, ends, marks, classes):
     """See the head of this file. cl100k as it was first published: only white space at the end differs."""
-    return _split(text, bounds, state, ends, marks, classes, True, _LINE)
+    return _split(text, bounds, state, ends, marks, classes, _cl100k_starts, _llama3_end)
 
 
 KERNELS = {"gpt2": split_gpt2, "cl100k": split_cl100k, "llama3": split_llama3}

@@ -29,8 +29,8 @@ class Compact:
     ends: np.ndarray
     """int32, the end of each in `buffer`."""
     sources: np.ndarray
-    """int32, for each byte of the buffer its place in the text, relative to the `start` of the split; empty if they were
-    not wanted."""
+    """int32, for each byte of the buffer its place in the text, relative to the `start` of the split; empty: not
+    wanted."""
 
 
 def compacted(

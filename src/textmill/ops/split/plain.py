@@ -7,6 +7,8 @@ patterns stay within textmill; a tokenizer.json names the rule.
 
 import dataclasses
 
+from textmill.ops.split.classes import NEW_NUMBERS
+
 
 @dataclasses.dataclass(frozen=True)
 class Plain:
@@ -15,8 +17,7 @@ class Plain:
     """Whether only matches are kept; what lies between them, white space, is in no token."""
 
 
-NEW_NUMBERS = "\U00011de0-\U00011de9\U00016ff4-\U00016ff6"
-"""Numbers of Unicode 17, which `tokenizers`' rule for digits knows, as character ranges."""
+_NUMBERS = r"[\p{N}" + "".join(f"{chr(first)}-{chr(last)}" for first, last in NEW_NUMBERS) + "]"
 
 PLAIN = {
     # `Whitespace`: words, and runs of what is neither word nor white space
@@ -28,8 +29,8 @@ PLAIN = {
     # `Punctuation`
     "punctuation": Plain(r"\p{Punctuation}"),
     # `Digits`: runs of numbers, or each alone (`individual_digits`)
-    "digits": Plain(rf"[\p{{N}}{NEW_NUMBERS}]+"),
-    "single_digits": Plain(rf"[\p{{N}}{NEW_NUMBERS}]"),
+    "digits": Plain(_NUMBERS + "+"),
+    "single_digits": Plain(_NUMBERS),
     # `Metaspace`: a piece begins at each blank, which may be written as U+2581
     "metaspace": Plain(r"[ \u2581][^ \u2581]*|[^ \u2581]+"),
     # each code point, and no splitting at all

@@ -25,7 +25,8 @@ _FIRST_EVERYWHERE = np.uint64(0xE2E2E2E2E2E2E2E2)
 _ONES = np.uint64(0x0101010101010101)
 _HIGH_BITS = np.uint64(0x8080808080808080)
 _ZERO = np.uint64(0)
-_FIRST_WIDE = 0x800
+FIRST_WIDE = 0x800
+"""The first code point of three bytes."""
 PAIR_FACTOR = 0x9E3779B97F4A7C15
 """Multiplied by this, first << 16 | second has the number of its bit in the highest bits."""
 _PAIR_FACTOR = np.uint64(PAIR_FACTOR)
@@ -84,7 +85,7 @@ def wide_or_ascii(address, end):
         return np.int64(-1)
     code = (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
     # shorter forms and surrogates are no characters
-    return code if code >= _FIRST_WIDE and (code >> 11) != 0x1B else np.int64(-1)
+    return code if code >= FIRST_WIDE and (code >> 11) != 0x1B else np.int64(-1)
 
 
 @njit(forceinline=True)
@@ -97,8 +98,10 @@ def may_be_joined(first, second, pairs, bits):
 
 @njit(forceinline=True)
 def is_known(code, known):
-    """bool: whether some piece has the character, or the code point has none of three bytes. known: the address of a bit
-    for each code point below 2**16."""
+    """bool: whether some piece has the character, or the code point is not one of three bytes.
+
+    known: the address of a bit for each code point below 2**16.
+    """
     return (load8(known + (code >> 3)) >> (code & 7)) & 1 != 0
 
 
@@ -118,19 +121,19 @@ def has_wide(address, end):
 def pair_cut(address, end, pairs, bits):
     """int64: the first place after the address, at most `end`, that no piece crosses. A character begins there."""
     previous, at = wide_or_ascii(address, end), address
-    at += 3 if previous >= _FIRST_WIDE else 1
+    at += 3 if previous >= FIRST_WIDE else 1
     while at < end:
-        if previous < _FIRST_WIDE:
+        if previous < FIRST_WIDE:
             # letters of ASCII are not asked about one another
             while at + 8 < end and load64(at) & _HIGH_BITS == _ZERO:
                 at += 8
                 previous = load8(at - 1)
         code = wide_or_ascii(at, end)
-        asked = code >= 0 and previous >= 0 and (code >= _FIRST_WIDE or previous >= _FIRST_WIDE)
+        asked = code >= 0 and previous >= 0 and (code >= FIRST_WIDE or previous >= FIRST_WIDE)
         if asked and not may_be_joined(previous, code, pairs, bits):
             return at
         previous = code
-        at += 3 if code >= _FIRST_WIDE else 1
+        at += 3 if code >= FIRST_WIDE else 1
     return end
 
 

@@ -15,7 +15,6 @@ from textmill.ops.bpe.keys import key_bucket, piece_key
 from textmill.ops.memory import (
     address_of,
     keep,
-    load8,
     load32,
     load64,
     load_int64,
@@ -44,10 +43,36 @@ from textmill.ops.unigram.cpu_cut import (
     pair_cut,
     unknown_run,
 )
+from textmill.ops.unigram.cpu_emit import (
+    AFTER_UNKNOWN,
+    ARENA,
+    ARENA_BYTES,
+    ARENA_FULL,
+    ARENA_USED,
+    BAD_ENDS,
+    BLANK_CUT,
+    CROWDED,
+    CURSOR,
+    DONE,
+    INSERTED,
+    MARKS,
+    MAY_GROW,
+    NO_UNKNOWN,
+    NODES,
+    NODES_NEEDED,
+    NODES_SHORT,
+    NUM_NODES,
+    POSITION,
+    RUNNING,
+    TABLE,
+    TABLE_BITS,
+    WRITTEN,
+    emit,
+    encode_unknown_run,
+    running_after,
+)
 from textmill.ops.unigram.cpu_floats import load_float64, store_float64
-from textmill.ops.unigram.cpu_trie import character_width
 from textmill.ops.unigram.cpu_viterbi import (
-    BYTE_IDS,
     CUT,
     KNOWN,
     LENGTHS,
@@ -56,42 +81,11 @@ from textmill.ops.unigram.cpu_viterbi import (
     PAIRS,
     RAW_BYTES,
     RESET,
-    SCORES,
-    SINGLE,
     UNKNOWN,
     UNKNOWN_ID,
-    UNKNOWN_SCORE,
     most_inside,
     segment,
 )
-
-# words of the state vector. The first five tell where encoding goes on: piece, byte from `start`, ids written, running
-# score (bits of a float64), whether the last id is an unknown one of the same piece
-(
-    CURSOR,
-    POSITION,
-    WRITTEN,
-    RUNNING,
-    AFTER_UNKNOWN,
-    INSERTED,
-    MAY_GROW,
-    ARENA_USED,
-    TABLE,
-    TABLE_BITS,
-    ARENA,
-    ARENA_BYTES,
-    NODES,
-    NUM_NODES,
-    NODES_NEEDED,
-    BLANK_CUT,
-    MARKS,
-) = range(17)
-"""BLANK_CUT: up to where there is no cut at blanks, in bytes from `start`. MARKS: the address of an int64 for each piece,
-for the number of ids before it, or 0."""
-STATE_WORDS = 17
-
-# what encode_block returns
-DONE, CROWDED, ARENA_FULL, BAD_ENDS, NODES_SHORT, NO_UNKNOWN = range(6)
 
 UNKNOWN_RUN = 0
 """In place of a bucket: the word is a run of unknown characters of three bytes each."""
@@ -158,90 +152,6 @@ def _stage(base, ends, num_pieces, model, state, staged):
 
 
 @njit(forceinline=True)
-def _score_of(model, scores, raw_id):
-    return load_float64(model + 8 * UNKNOWN_SCORE) if raw_id == UNKNOWN_ID else load_float64(scores + (raw_id << 3))
-
-
-@njit(forceinline=True)
-def _running_after(running, ids, count, model):
-    """float64: the running score after `count` more raw ids at an address, added one by one."""
-    scores = load_int64(model + 8 * SCORES)
-    if load_int64(model + 8 * SINGLE) == 0:
-        for i in range(count):
-            running += _score_of(model, scores, load32(ids + (i << 2)))
-        return running
-    # all terms are numbers of 32 bits, so adding such numbers gives the same, in a third of the time
-    total = np.float32(running)
-    for i in range(count):
-        total += np.float32(_score_of(model, scores, load32(ids + (i << 2))))
-    return np.float64(total)
-
-
-@njit(forceinline=True)
-def _has_bytes(piece, length, byte_ids):
-    """bool: whether every byte has an id of its own."""
-    missing = np.int64(0)
-    for i in range(length):
-        missing |= load32(byte_ids + (load8(piece + i) << 2))
-    # an id that is missing is -1, which sets the sign
-    return missing >= 0
-
-
-@njit(forceinline=True)
-def emit(raw, count, base, position, end, model, state, out_and_ends):
-    """int64: how many ids are written now, or -1 where an unknown character can become nothing.
-
-    Turns the raw ids of the word base + position .. base + end into ids after the WRITTEN ones: unknown characters in a
-    row become one unknown id, also from word to word, or their bytes.
-    """
-    out, token_ends = out_and_ends
-    byte_ids, unknown = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * UNKNOWN)
-    lengths = load_int64(model + 8 * LENGTHS)
-    written, after_unknown = load_int64(state + 8 * WRITTEN), load_int64(state + 8 * AFTER_UNKNOWN)
-    i = np.int64(0)
-    while i < count:
-        number = load32(raw + (i << 2))
-        if number != UNKNOWN_ID and number != unknown:
-            position += load32(lengths + (number << 2))
-            store32(out + (written << 2), number)
-            if token_ends != 0:
-                store32(token_ends + (written << 2), position)
-            written += 1
-            after_unknown = np.int64(0)
-            i += 1
-            continue
-        run, num_run, spelled = position, np.int64(0), number != UNKNOWN_ID
-        while i < count and number in (UNKNOWN_ID, unknown):
-            if number == UNKNOWN_ID:
-                position += character_width(base + position, end - position)
-            else:
-                position += load32(lengths + (number << 2))
-            num_run += 1
-            i += 1
-            number = load32(raw + (i << 2)) if i < count else np.int64(0)
-        lone = spelled and num_run == 1 and after_unknown == 0
-        if byte_ids != 0 and not lone and _has_bytes(base + run, position - run, byte_ids):
-            for k in range(run, position):
-                store32(out + (written << 2), load32(byte_ids + (load8(base + k) << 2)))
-                if token_ends != 0:
-                    store32(token_ends + (written << 2), k + 1)
-                written += 1
-            after_unknown = np.int64(0)
-            continue
-        if unknown < 0:
-            return np.int64(-1)
-        if after_unknown == 0:
-            store32(out + (written << 2), unknown)
-            written += 1
-        if token_ends != 0:
-            store32(token_ends + ((written - 1) << 2), position)
-        after_unknown = np.int64(1)
-    store64(state + 8 * WRITTEN, written)
-    store64(state + 8 * AFTER_UNKNOWN, after_unknown)
-    return written
-
-
-@njit(forceinline=True)
 def _left_out(second):
     """int64: how many bytes at the front of the word its key leaves out."""
     return np.int64(BLANK_BYTES) if (second & BLANK_FLAG) != np.uint64(0) else np.int64(0)
@@ -304,7 +214,7 @@ def _copy_out(entry, number, position, running, model, state, out_and_ends):
     target = out + (written << 2)
     store64(target, load64(entry + 16))
     store64(target + 8, load64(entry + 24))
-    running = _running_after(running, entry + 16, number, model)
+    running = running_after(running, entry + 16, number, model)
     if token_ends != 0:
         lengths = load_int64(model + 8 * LENGTHS)
         for i in range(number):
@@ -316,44 +226,6 @@ def _copy_out(entry, number, position, running, model, state, out_and_ends):
 
 
 @njit(forceinline=True)
-def _encode_unknown_run(base, position, length, running, model, state, out_and_ends):
-    """int64: DONE, or NO_UNKNOWN. As `emit`, for characters of three bytes that are all unknown."""
-    out, token_ends = out_and_ends
-    byte_ids, unknown = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * UNKNOWN)
-    written = load_int64(state + 8 * WRITTEN)
-    score, reset = load_float64(model + 8 * UNKNOWN_SCORE), load_float64(model + 8 * RESET)
-    if load_int64(model + 8 * SINGLE) == 0:
-        for _ in range(0, length, 3):
-            running += score
-    else:
-        total, term, most = np.float32(running), np.float32(score), np.float32(reset)
-        for _ in range(0, length, 3):
-            if abs(total) > most:
-                total = np.float32(0.0)
-            total += term
-        running = np.float64(total)
-    store_float64(state + 8 * RUNNING, running)
-    if byte_ids != 0:
-        for k in range(length):
-            store32(out + ((written + k) << 2), load32(byte_ids + (load8(base + position + k) << 2)))
-            if token_ends != 0:
-                store32(token_ends + ((written + k) << 2), position + k + 1)
-        store64(state + 8 * WRITTEN, written + length)
-        store64(state + 8 * AFTER_UNKNOWN, np.int64(0))
-        return np.int64(DONE)
-    if unknown < 0:
-        return np.int64(NO_UNKNOWN)
-    if load_int64(state + 8 * AFTER_UNKNOWN) == 0:
-        store32(out + (written << 2), unknown)
-        written += 1
-        store64(state + 8 * WRITTEN, written)
-        store64(state + 8 * AFTER_UNKNOWN, np.int64(1))
-    if token_ends != 0:
-        store32(token_ends + ((written - 1) << 2), position + length)
-    return np.int64(DONE)
-
-
-@njit(forceinline=True)
 def _encode_word(base, row, model, state, out_and_ends):
     """int64: DONE, or why it stopped before this word."""
     running = load_float64(state + 8 * RUNNING)
@@ -362,7 +234,7 @@ def _encode_word(base, row, model, state, out_and_ends):
         store_float64(state + 8 * RUNNING, running)
     position, length, second = load_int64(row + 24), load_int64(row + 32), load64(row + 8)
     if load_int64(row + 16) == UNKNOWN_RUN:
-        return _encode_unknown_run(base, position, length, running, model, state, out_and_ends)
+        return encode_unknown_run(base, position, length, running, model, state, out_and_ends)
     entry = find(load_int64(row + 16), load64(row), second)
     raw, count, at_node = np.int64(0), np.int64(0), np.int64(0)
     if entry != 0 and (running == 0.0 or abs(running) <= limit_of(entry)):
@@ -384,7 +256,7 @@ def _encode_word(base, row, model, state, out_and_ends):
     if at_node != 0:
         running = load_float64(nodes + length * NODE_BYTES)
     else:
-        running = _running_after(running, raw, count, model)
+        running = running_after(running, raw, count, model)
     store_float64(state + 8 * RUNNING, running)
     return np.int64(DONE)
 

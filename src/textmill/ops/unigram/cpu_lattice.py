@@ -10,7 +10,7 @@ from numba import njit
 
 from textmill.ops.memory import address_of, keep, load8, load32, load64, load_int64, store32, store64
 from textmill.ops.unigram.cpu_cut import next_cut
-from textmill.ops.unigram.cpu_encode import (
+from textmill.ops.unigram.cpu_emit import (
     AFTER_UNKNOWN,
     BAD_ENDS,
     CURSOR,

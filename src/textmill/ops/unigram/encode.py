@@ -10,6 +10,7 @@ from textmill.errors import DataError
 from textmill.ops.bpe.keys import bad_ends, check_block
 from textmill.ops.memory import PADDING
 from textmill.ops.unigram import cpu_cache as cache
+from textmill.ops.unigram import cpu_emit as words
 from textmill.ops.unigram import cpu_encode as kernels
 from textmill.ops.unigram import cpu_viterbi as viterbi
 from textmill.ops.unigram.tables import UnigramTables
@@ -80,7 +81,7 @@ class UnigramEncoder:
         self._cache_limit = cache_bytes
         self._lock = threading.Lock()
         self._out = _NONE
-        self._state = np.zeros(kernels.STATE_WORDS, dtype=np.int64)
+        self._state = np.zeros(words.STATE_WORDS, dtype=np.int64)
         self._set_nodes(_FIRST_NODES)
         self._reset_cache()
 
@@ -115,7 +116,10 @@ class UnigramEncoder:
         return self.encode(text, start, np.array([stop - start] if stop > start else [], dtype=np.int32))
 
     def encode_sentences(self, text: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 ids, int64 how many each piece has), of pieces from the first byte of the text on; see `encode`."""
+        """(int32 ids, int64 how many each piece has), of pieces from the first byte of the text on; see `encode`.
+
+        The ids are good until the next call: their memory is used again.
+        """
         ends = check_block(text, 0, ends, None)
         needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
         out = _room(self._out, needed)
@@ -123,7 +127,7 @@ class UnigramEncoder:
             self._out = out
         marks = np.empty(len(ends) + 1, dtype=np.int64)
         count = marks[-1] = self._encode(text, 0, ends, out, _NONE, marks)
-        return out[:count].copy(), np.diff(marks)
+        return out[:count], np.diff(marks)
 
     def encode_into(
         self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None, out: np.ndarray
@@ -193,22 +197,22 @@ class UnigramEncoder:
         """How many ids were written. marks: int64, gets the number of ids before each piece."""
         with self._lock:
             state = self._state
-            state[kernels.MARKS] = 0 if marks is None else marks.ctypes.data
-            state[[kernels.CURSOR, kernels.POSITION, kernels.WRITTEN, kernels.BLANK_CUT]] = 0
+            state[words.MARKS] = 0 if marks is None else marks.ctypes.data
+            state[[words.CURSOR, words.POSITION, words.WRITTEN, words.BLANK_CUT]] = 0
             while True:
                 status = kernels.encode_block(text, start, ends, out, token_ends, self.tables.model, state)
-                if status == kernels.DONE:
-                    return int(state[kernels.WRITTEN])
-                if status == kernels.CROWDED:
+                if status == words.DONE:
+                    return int(state[words.WRITTEN])
+                if status == words.CROWDED:
                     self._grow_table()
-                elif status == kernels.ARENA_FULL:
+                elif status == words.ARENA_FULL:
                     self._grow_arena()
-                elif status == kernels.NODES_SHORT:
-                    self._set_nodes(2 * int(state[kernels.NODES_NEEDED]))
-                elif status == kernels.BAD_ENDS:
+                elif status == words.NODES_SHORT:
+                    self._set_nodes(2 * int(state[words.NODES_NEEDED]))
+                elif status == words.BAD_ENDS:
                     raise bad_ends()
                 else:
-                    place = start + int(state[kernels.POSITION])
+                    place = start + int(state[words.POSITION])
                     raise DataError(
                         f"the vocabulary has no unknown piece, and the word at byte {place} has an unknown character",
                         fix="give the vocabulary an unknown piece",
@@ -216,25 +220,25 @@ class UnigramEncoder:
 
     def _set_nodes(self, count: int) -> None:
         self._nodes = np.empty(count * (viterbi.NODE_BYTES + viterbi.RAW_BYTES) + PADDING, dtype=np.uint8)
-        self._state[kernels.NODES], self._state[kernels.NUM_NODES] = self._nodes.ctypes.data, count
+        self._state[words.NODES], self._state[words.NUM_NODES] = self._nodes.ctypes.data, count
 
     def _reset_cache(self) -> None:
-        self._state[[kernels.INSERTED, kernels.ARENA_USED]] = 0
+        self._state[[words.INSERTED, words.ARENA_USED]] = 0
         self._set_table(_new_table(_FIRST_BUCKETS))
         self._set_arena(np.empty(_FIRST_ARENA_BYTES + cache.SPARE_BYTES, dtype=np.uint8))
 
     def _set_table(self, table: np.ndarray) -> None:
         self._table, state = table, self._state
         num_buckets = len(table) // 2 - 1
-        state[kernels.TABLE] = (table.ctypes.data + 63) & ~63
-        state[kernels.TABLE_BITS] = num_buckets.bit_length() - 1
+        state[words.TABLE] = (table.ctypes.data + 63) & ~63
+        state[words.TABLE_BITS] = num_buckets.bit_length() - 1
         # twice as large, the table may still take no more than half of the cache's bytes
-        state[kernels.MAY_GROW] = self._cache_limit >= 4 * cache.BUCKET_BYTES * num_buckets
+        state[words.MAY_GROW] = self._cache_limit >= 4 * cache.BUCKET_BYTES * num_buckets
 
     def _set_arena(self, arena: np.ndarray) -> None:
         self._arena = arena
-        self._state[kernels.ARENA] = arena.ctypes.data
-        self._state[kernels.ARENA_BYTES] = len(arena) - cache.SPARE_BYTES
+        self._state[words.ARENA] = arena.ctypes.data
+        self._state[words.ARENA_BYTES] = len(arena) - cache.SPARE_BYTES
 
     def _grow_table(self) -> None:
         grown = _new_table(2 * (len(self._table) - 2))
@@ -248,7 +252,7 @@ class UnigramEncoder:
             # a new generation: keeping what is still in use would cost more than segmenting it again
             self._reset_cache()
             return
-        used = int(self._state[kernels.ARENA_USED])
+        used = int(self._state[words.ARENA_USED])
         grown = np.empty(2 * size + cache.SPARE_BYTES, dtype=np.uint8)
         grown[:used] = self._arena[:used]
         self._set_arena(grown)

@@ -7,7 +7,7 @@ import numpy as np
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe.keys import bad_ends, check_block
 from textmill.ops.memory import PADDING, padded
-from textmill.ops.unigram import cpu_encode as encoding
+from textmill.ops.unigram import cpu_emit as encoding
 from textmill.ops.unigram import cpu_lattice as kernels
 from textmill.ops.unigram import cpu_viterbi as viterbi
 from textmill.ops.unigram.reference import to_ids

@@ -133,9 +133,10 @@ class UnigramVocabulary:
 
 def _kinds(kinds: Sequence[int], unknown: int | None) -> list[Kind]:
     try:
-        kind_of = [Kind(kind) for kind in kinds]
+        named = {kind: Kind(kind) for kind in set(kinds)}
     except ValueError as error:
         raise ConfigError(f"a kind must be in 1..6: {error}", fix="see Kind") from error
+    kind_of = [named[kind] for kind in kinds]
     if unknown is not None and kind_of[unknown] == Kind.BYTE:
         raise ConfigError(f"the unknown id {unknown} is that of a byte", fix="check the vocabulary")
     return kind_of

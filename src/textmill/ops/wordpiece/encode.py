@@ -241,8 +241,7 @@ class WordPieceEncoder(_Encoder):
         """(ids, int32 ends): token i ends at byte start + ends[i]. The tokens tile the words."""
         ends = check_block(text, start, ends, num_pieces)
         size = _last(ends)
-        found = self._encode(text, start, start + size, ends, _Found(size, with_spans=True))
-        ids, _, token_ends = found.arrays()
+        ids, _, token_ends = self._encode(text, start, start + size, ends, _Found(size, with_spans=True)).arrays()
         return ids, token_ends.astype(np.int32)
 
     def encode_with_dropout(
@@ -265,8 +264,7 @@ class WordPieceEncoder(_Encoder):
         """
         ends = check_block(text, start, ends, num_pieces)
         size = _last(ends)
-        found = self._encode(text, start, start + size, ends, _Found(size), probability=probability, seed=seed)
-        return found.arrays()[0]
+        return self._encode(text, start, start + size, ends, _Found(size), probability=probability, seed=seed).arrays()[0]
 
 
 class BertEncoder(_Encoder):
@@ -320,14 +318,11 @@ class BertEncoder(_Encoder):
         """(int32 ids, int64 how many each text has): text i is text[bounds[i]:bounds[i + 1]], bounds int64.
 
         Raises:
-            DataError: as in `encode`, or bounds that fall.
+            DataError: as in `encode`.
         """
-        if len(bounds) == 0 or bool((bounds[1:] < bounds[:-1]).any()):
-            raise DataError("bounds must not fall, and there must be one at least", fix="pass sums of lengths")
-        _check_text(text, int(bounds[0]), int(bounds[-1]))
-        places = bounds.tolist()
-        found, used = _Found(places[-1] - places[0]), [0]
-        for start, stop in pairwise(places):
+        found, used = _Found(max(0, int(bounds[-1] - bounds[0]))), [0]
+        for start, stop in pairwise(bounds.tolist()):
+            _check_text(text, start, stop)
             self._encode(text, start, stop, _NO_ENDS, found)
             used.append(found.used)
         return found.arrays()[0], np.diff(np.array(used, dtype=np.int64))

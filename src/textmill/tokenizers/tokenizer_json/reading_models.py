@@ -8,7 +8,7 @@ from typing import Any, cast, get_args
 
 from textmill.errors import FormatError
 from textmill.tokenizers import models
-from textmill.tokenizers.byte_level import to_bytes
+from textmill.tokenizers.byte_level import all_to_bytes
 from textmill.tokenizers.models import (
     BpeModel,
     CharacterBpeModel,
@@ -86,7 +86,7 @@ def _as_byte_level(model: CharacterBpeModel, contents: set[str]) -> BpeModel | N
     """
     if model.prefix or model.suffix or model.byte_fallback or model.merges is None:
         return None
-    in_bytes = dict(zip(model.tokens, map(to_bytes, model.tokens), strict=True))
+    in_bytes = dict(zip(model.tokens, all_to_bytes(model.tokens), strict=True))
     tokens = {token: id for token, id in zip(in_bytes.values(), model.tokens.values(), strict=True) if token}
     if len(tokens) < len(in_bytes) and any(not in_bytes[string] and string not in contents for string in in_bytes):
         return None
@@ -98,12 +98,14 @@ def _as_byte_level(model: CharacterBpeModel, contents: set[str]) -> BpeModel | N
             spare[token] = tokens.pop(token)
     if not any(bytes([byte]) in tokens for byte in range(256)):
         return None
-    pairs = [(in_bytes[left] or b"", in_bytes[right] or b"") for left, right in model.merges]
+    lefts, rights = ([in_bytes[pair[side]] or b"" for pair in model.merges] for side in (0, 1))
     if spare:
-        made = {left + right for left, right in pairs if left and right}
+        made = set(map(operator.add, lefts, rights))
         tokens |= {token: id for token, id in spare.items() if token in made}
-    # a part that is an added token and that nothing makes never stands in a text: its merges never apply
-    merges = [pair for pair in pairs if pair[0] in tokens and pair[1] in tokens]
+    merges = list(zip(lefts, rights, strict=True))
+    if not all(map(tokens.__contains__, itertools.chain(lefts, rights))):
+        # a part that is an added token and that nothing makes never stands in a text: its merges never apply
+        merges = [(left, right) for left, right in merges if left in tokens and right in tokens]
     has_bytes = all(bytes([byte]) in tokens for byte in range(256))
     if model.whole_pieces and has_bytes and merges == merges_of_ranks(tokens):
         # a tiktoken vocabulary that was written as merges, here or by transformers
@@ -172,11 +174,16 @@ def _vocabulary(model: Mapping[str, Any], where: str) -> dict[str, int]:
 def _pieces(entries: list[Any], where: str) -> list[tuple[str, float]]:
     """The pieces of a Unigram model, [piece, score] each."""
     if set(map(type, entries)) == {list} and set(map(len, entries)) == {2}:
-        strings, scores = zip(*entries, strict=True)
-        if set(map(type, strings)) == {str} and set(map(type, scores)) == {float} and is_text("".join(strings)):
-            if all(map(math.isfinite, scores)):
-                return list(zip(strings, scores, strict=True))
+        strings, scores = _columns(entries)
+        usual = set(map(type, strings)) == {str} and set(map(type, scores)) == {float} and is_text("".join(strings))
+        if usual and all(map(math.isfinite, scores)):
+            return list(zip(strings, scores, strict=True))
     return [_piece(entry, where) for entry in entries]
+
+
+def _columns(pairs: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The first and the second of each pair."""
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
 
 def _piece(entry: Any, where: str) -> tuple[str, float]:
@@ -192,7 +199,7 @@ def _merges(entries: list[Any], tokens: Mapping[str, int], prefix: str, where: s
     kinds = set(map(type, entries))
     parts = list(map(str.split, entries, itertools.repeat(" "))) if kinds == {str} else entries
     if kinds in ({str}, {list}) and set(map(len, parts)) == {2}:
-        lefts, rights = zip(*parts, strict=True)
+        lefts, rights = _columns(parts)
         if set(map(type, lefts)) == {str} == set(map(type, rights)):
             ends = [right[len(prefix) :] for right in rights] if prefix else rights
             needed = itertools.chain(lefts, rights, map(operator.add, lefts, ends))

@@ -1,8 +1,12 @@
+import dataclasses
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from textmill.errors import FormatError
+from textmill.ops.split.reference import DEEPSEEK_STEPS
+from textmill.tokenizers import steps
 from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.models import BpeModel
 from textmill.tokenizers.pipeline import TEXT, AddedToken, Pipeline, byte_level
@@ -73,3 +77,13 @@ def test_an_added_token_that_is_named_like_another_one(content, id):
 def test_end_of_text_by_its_customary_name():
     assert pipeline({}, AddedToken(content="</s>", id=256)).find_end_of_text().end_of_text == "</s>"
     assert pipeline({}, AddedToken(content="</s>", id=256, special=False)).find_end_of_text().end_of_text is None
+
+
+def test_deepseeks_splits_are_one_pattern():
+    ends = (steps.ByteLevel(use_regex=False),)
+    splits = tuple(steps.Pattern(pattern=step) for step in DEEPSEEK_STEPS)
+    model = BpeModel(tokens=BYTES, merges=[])
+    assert Pipeline(model=model, splits=splits + ends).byte_level_split == "deepseek"
+    assert Pipeline(model=model, splits=splits[::-1] + ends).byte_level_split is None
+    merged = dataclasses.replace(splits[0], behavior="removed")
+    assert Pipeline(model=model, splits=(merged, *splits[1:], *ends)).byte_level_split is None

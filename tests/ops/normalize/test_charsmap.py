@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 
 from textmill.errors import ConfigError, FormatError
-from textmill.ops.normalize import build_charsmap, read_charsmap, rules_of
+from textmill.ops.normalize import Rules, build_charsmap, read_charsmap, rules_of
 
 strings = st.text(st.sampled_from("ab中é\x01\U0001f600"), max_size=5)
 
@@ -16,6 +16,14 @@ strings = st.text(st.sampled_from("ab中é\x01\U0001f600"), max_size=5)
 def test_round_trip(mapping):
     charsmap = read_charsmap(build_charsmap(mapping))
     assert rules_of(charsmap) == {key.encode(): value.encode() for key, value in mapping.items()}
+
+
+@given(st.dictionaries(strings.filter(bool), strings, max_size=30), st.lists(strings, max_size=10))
+def test_rules_looked_up_one_at_a_time(mapping, others):
+    rules = Rules(read_charsmap(build_charsmap(mapping)))
+    for key in (*mapping, *others):
+        expected = mapping.get(key)
+        assert rules.get(key.encode()) == (None if expected is None else expected.encode())
 
 
 def test_sentencepiece_reads_it():
@@ -56,3 +64,22 @@ def test_a_trie_in_circles():
     data = b"".join(word.to_bytes(4, "little") for word in (8, 0, (1 << 10) | 1)) + b"\0"
     with pytest.raises(FormatError, match="or runs in circles"):
         rules_of(read_charsmap(data))
+    with pytest.raises(FormatError, match="or runs in circles"):
+        Rules(read_charsmap(data))
+
+
+@given(st.lists(st.integers(0, (1 << 32) - 1), min_size=1, max_size=300), st.binary(max_size=8))
+def test_a_damaged_trie_fails_alike(units, tail):
+    words = [unit & 0xC00007FF for unit in units]
+    data = (
+        (4 * len(words)).to_bytes(4, "little") + b"".join(word.to_bytes(4, "little") for word in words) + tail + b"\0"
+    )
+    charsmap = read_charsmap(data)
+    try:
+        listed = rules_of(charsmap)
+    except FormatError:
+        with pytest.raises(FormatError):
+            Rules(charsmap)
+    else:
+        rules = Rules(charsmap)
+        assert all(rules.get(key) == value for key, value in listed.items())

@@ -13,10 +13,8 @@ from textmill.ops.split import GAP, MATCH
 from textmill.ops.split.cpu_rewrite import AT_START, EVERYWHERE, NOWHERE
 from textmill.ops.split.marked import cut_before, spelled, substituted, with_blanks
 
-pieces_of_bytes = st.lists(
-    st.tuples(st.text("ab _▁é", min_size=1, max_size=12).map(str.encode) | st.binary(min_size=1, max_size=10), st.booleans()),
-    max_size=6,
-)  # fmt: skip
+some_bytes = st.text("ab _▁é", min_size=1, max_size=12).map(str.encode) | st.binary(min_size=1, max_size=10)
+pieces_of_bytes = st.lists(st.tuples(some_bytes, st.booleans()), max_size=6)
 SPELLING = np.array([byte if byte % 3 else (0xC4 | 0x80 + byte // 4 << 8) for byte in range(256)], dtype=np.uint16)
 
 

@@ -183,7 +183,7 @@ class BpeEncoder:
         """
         ends = check_block(text, start, ends, num_pieces)
         needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        if out.dtype != np.int32 or not out.flags.c_contiguous or len(out) < needed:
+        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
             raise DataError(
                 f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
             )

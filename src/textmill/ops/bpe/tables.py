@@ -3,6 +3,7 @@
 import functools
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import NoReturn
 
 import numpy as np
 
@@ -20,6 +21,9 @@ NO_LIMIT = (1 << 63) - 1
 
 class Tables:
     """What is fixed about an encoder, as arrays, and their addresses in one vector for the kernels."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds addresses of its own arrays: make another one")
 
     def __init__(
         self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]

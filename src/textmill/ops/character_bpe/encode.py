@@ -159,10 +159,10 @@ class CharacterBpeEncoder:
         """
         words, marks = self._words(text, 0, ends)
         needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        out = self._out if len(self._out) >= needed else np.empty(needed, dtype=np.int32)
-        if needed <= _MOST_KEPT_IDS:
-            self._out = out
         with self._lock:
+            out = self._out if len(self._out) >= needed else np.empty(needed, dtype=np.int32)
+            if needed <= _MOST_KEPT_IDS:
+                self._out = out
             count = marks[-1] = self._encode(text, 0, words, out, _NO_ENDS, marks[:-1])
         return out[:count], np.diff(marks)
 
@@ -173,9 +173,11 @@ class CharacterBpeEncoder:
         firsts = np.empty(len(sentence_ends) + 1, dtype=np.int64)
         # a cut needs a character of three bytes, and another before it
         ends = np.empty(max(last, 0) // 2 + len(sentence_ends) + 1, dtype=np.int32)
-        if bool((sentence_ends[1:] < sentence_ends[:-1]).any()) or last < 0:
+        if bool((sentence_ends[1:] < sentence_ends[:-1]).any()) or bool((sentence_ends[:1] < 0).any()):
             raise bad_ends()
         count = cut_sentences(text, start, sentence_ends, self.cuts_at_blanks, ends, firsts, self._model)
+        if count < 0:
+            raise bad_ends()
         return ends[:count], firsts
 
     def encode(self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None) -> np.ndarray:
@@ -206,7 +208,7 @@ class CharacterBpeEncoder:
         """
         ends = check_block(text, start, ends, num_pieces)
         needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        if out.dtype != np.int32 or not out.flags.c_contiguous or len(out) < needed:
+        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
             raise DataError(
                 f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
             )
@@ -224,6 +226,7 @@ class CharacterBpeEncoder:
         blocks, origin = [(np.empty(0, np.int32), np.empty(0, np.int32))], 0
         for first in range(0, len(ends), _PIECES_PER_BLOCK):
             block = ends[first : first + _PIECES_PER_BLOCK] - np.int32(origin)
+            block = check_block(text, start + origin, block, None)
             room = max(0, int(block[-1])) + OUT_SLACK
             out, out_ends = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
             with self._lock:

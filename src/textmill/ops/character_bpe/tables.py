@@ -5,6 +5,7 @@ A character's symbol is found by two look-ups: its page (256 code points) by its
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
 
 import numpy as np
 
@@ -33,6 +34,9 @@ def to_bytes(text: str) -> bytes:
 
 class Tables:
     """What is fixed about an encoder. `model` is the vector of `cpu_pairs`; this object holds what it points to."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds addresses of its own arrays: make another one")
 
     def __init__(self) -> None:
         self.model = np.zeros(layout.MODEL_WORDS, dtype=np.int64)

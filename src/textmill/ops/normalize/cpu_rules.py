@@ -17,6 +17,8 @@ MOST_MATCHES = 32
 """sentencepiece looks at no more rules that begin alike."""
 MOST_USER_MATCHES = 64
 NUM_WIDE = 1 << 16
+# no rule is for more bytes: see `charsmap`
+LONGEST_RULE = 1 << 10
 """Code points that have an entry in the tables of characters of two and three bytes."""
 
 # words of the model: addresses of arrays and their lengths, then settings
@@ -131,7 +133,9 @@ def next_string(text_at, length, model):
         _, matched = longest_match(word_of(model, USER), num_user, text_at, length, MOST_USER_MATCHES)
         if matched > 0:
             return text_at, matched, matched
-    value, matched = longest_match(word_of(model, UNITS), word_of(model, NUM_UNITS), text_at, length, MOST_MATCHES)
+    # a damaged trie may run in circles
+    near = min(length, LONGEST_RULE)
+    value, matched = longest_match(word_of(model, UNITS), word_of(model, NUM_UNITS), text_at, near, MOST_MATCHES)
     if matched > 0:
         strings, num_bytes = word_of(model, STRINGS), word_of(model, NUM_BYTES)
         value = min(value, num_bytes - 1)

@@ -1,6 +1,7 @@
 """`SentencePieceNormalizer`: the launcher of the kernel."""
 
 from collections.abc import Iterable
+from typing import NoReturn
 
 import numpy as np
 
@@ -26,6 +27,9 @@ class SentencePieceNormalizer:
     >>> buffer[:length].tobytes().decode()
     '▁five'
     """
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds addresses of its own arrays: make another one")
 
     def __init__(self, charsmap: Charsmap, blanks: BlankRules, user_defined: Iterable[str] = ()) -> None:
         strings = sorted({string.encode() for string in user_defined} - {b""})
@@ -83,6 +87,8 @@ class SentencePieceNormalizer:
         self, text: np.ndarray, bounds: np.ndarray, out: np.ndarray, *, sources: bool
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         _check(text, bounds)
+        if out.dtype != np.uint8 or not (out.flags.c_contiguous and out.flags.writeable):
+            raise DataError(f"out must be contiguous uint8 to be written to, got {out.dtype}", fix="use np.empty")
         if len(out) < 2 * cpu.ROOM:
             out = np.empty(_room_for(int(bounds[-1] - bounds[0])), dtype=np.uint8)
         origin = np.empty(len(out), dtype=np.int32) if sources else _NO_SOURCES

@@ -48,7 +48,9 @@ def cut_in_steps(
         NotSupportedError: a step's pattern cannot be used; ConfigError: its behaviour is unknown.
         DataError: as for `Splitter.cut`, or the pieces do not tile.
     """
-    ends, kept = splitter("whole").cut(text, start, stop) if pieces is None else pieces
+    # the first splitter checks the text, too
+    whole_text = splitter("whole").cut(text, start, stop)
+    ends, kept = whole_text if pieces is None else pieces
     _check_tiling(ends, kept, stop - start)
     whole = bool(kept.all())
     for step in steps:

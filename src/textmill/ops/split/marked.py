@@ -170,7 +170,8 @@ def _checked_lengths(text: np.ndarray, start: int, ends: np.ndarray, marks: np.n
             f"{len(marks)} {marks.dtype} and {text.dtype}",
             fix="pass what Splitter.cut returned",
         )
-    lengths = np.diff(ends, prepend=np.int32(0))
+    # in 64 bits: differences of 32-bit numbers may wrap, and falling ends look as if they rose
+    lengths = np.diff(ends.astype(np.int64), prepend=np.int64(0))
     last = int(ends[-1]) if len(ends) else 0
     if not (start >= 0 and start + last <= len(text) - PADDING and (lengths >= 0).all()):
         raise DataError(

@@ -25,7 +25,7 @@ from textmill.ops.memory import (
     store32,
     store64,
 )
-from textmill.ops.unigram.cpu_floats import load_float32, store_float32
+from textmill.ops.unigram.cpu_floats import helper, load_float32, store_float32
 
 ENTRY_WORDS = 4
 BUCKET_SHIFT = 6
@@ -43,7 +43,7 @@ _RECORD_SLACK = 24
 _ROOM_ABOVE = 1e-6
 
 
-@njit(forceinline=True)
+@helper
 def find(bucket, first, second):
     """int64: the address of the entry with this key, or 0."""
     if load64(bucket) == first and ((load64(bucket + 8) ^ second) & _KEY_BITS) == _ZERO and _taken(bucket):
@@ -54,24 +54,24 @@ def find(bucket, first, second):
     return np.int64(0)
 
 
-@njit(forceinline=True)
+@helper
 def _taken(entry):
     return (load64(entry + 8) & ~_KEY_BITS) != _ZERO
 
 
-@njit(forceinline=True)
+@helper
 def ids_in(entry):
     """int64: how many ids the entry holds itself, or IN_ARENA."""
     return np.int64((load64(entry + 8) >> _COUNT_SHIFT) & _COUNT_BITS)
 
 
-@njit(forceinline=True)
+@helper
 def limit_of(entry):
     """float64: how far from 0 the running score may be."""
     return load_float32(entry + 28)
 
 
-@njit(forceinline=True)
+@helper
 def record_of(entry, word, length, arena):
     """(int64, int64): the address of the ids of an entry in the arena, and their number; 0 and 0 where the record
     belongs to another word with the same hash."""
@@ -83,13 +83,13 @@ def record_of(entry, word, length, arena):
     return np.int64(0), np.int64(0)
 
 
-@njit(forceinline=True)
+@helper
 def record_bytes(length, count):
     """int64: the most that the record of a word of `length` bytes with `count` ids can take."""
     return length + 4 * count + _RECORD_SLACK
 
 
-@njit(forceinline=True)
+@helper
 def claim(bucket):
     """int64: the entry to write: a free one, or the first, whose content moves to the second."""
     if not _taken(bucket):
@@ -102,7 +102,7 @@ def claim(bucket):
     return other
 
 
-@njit(forceinline=True)
+@helper
 def remember(key, word, length, raw, count, limit, in_arena, arena_end):
     """int64: bytes of the arena that it took. Puts `count` ids at address `raw` into a bucket.
 

@@ -12,9 +12,9 @@ run of characters that stand in no piece at all is unknown from end to end.
 """
 
 import numpy as np
-from numba import njit
 
 from textmill.ops.memory import count_trailing_zeros, load8, load16, load32, load64
+from textmill.ops.unigram.cpu_floats import helper
 
 NO_CUT, CUT_BEFORE_BLANKS, CUT_AFTER_BLANKS = range(3)
 BLANK_BYTES = 3
@@ -32,13 +32,13 @@ PAIR_FACTOR = 0x9E3779B97F4A7C15
 _PAIR_FACTOR = np.uint64(PAIR_FACTOR)
 
 
-@njit(forceinline=True)
+@helper
 def is_blank(address):
     """bool: whether the three bytes of ▁ are there."""
     return load8(address) == _BLANK_START and load16(address + 1) == _BLANK_REST
 
 
-@njit(forceinline=True)
+@helper
 def find_blank(address, end):
     """int64: the address of the first ▁ that lies wholly before `end`, or `end`. Reads up to 8 bytes beyond it."""
     while address < end:
@@ -57,7 +57,7 @@ def find_blank(address, end):
     return end
 
 
-@njit(forceinline=True)
+@helper
 def skip_blanks(address, end):
     """int64: the first address that no ▁ begins at, at most `end`."""
     while address + BLANK_BYTES <= end and is_blank(address):
@@ -65,7 +65,7 @@ def skip_blanks(address, end):
     return address
 
 
-@njit(forceinline=True)
+@helper
 def next_cut(address, end, rule):
     """int64: where the word that begins at the address ends, by one of the three rules."""
     if rule == NO_CUT:
@@ -75,7 +75,7 @@ def next_cut(address, end, rule):
     return skip_blanks(find_blank(address, end), end)
 
 
-@njit(forceinline=True)
+@helper
 def wide_or_ascii(address, end):
     """int64: the code point of the character of one or three bytes at the address, -1 for anything else."""
     word = load32(address)
@@ -88,7 +88,7 @@ def wide_or_ascii(address, end):
     return code if code >= FIRST_WIDE and (code >> 11) != 0x1B else np.int64(-1)
 
 
-@njit(forceinline=True)
+@helper
 def may_be_joined(first, second, pairs, bits):
     """bool: False where no piece has the two characters side by side. pairs: the address of 2**bits bits."""
     key = np.uint64((first << 16) | second)
@@ -96,7 +96,7 @@ def may_be_joined(first, second, pairs, bits):
     return (load8(pairs + (bit >> 3)) >> (bit & 7)) & 1 != 0
 
 
-@njit(forceinline=True)
+@helper
 def is_known(code, known):
     """bool: whether some piece has the character, or the code point is not one of three bytes.
 
@@ -105,7 +105,7 @@ def is_known(code, known):
     return (load8(known + (code >> 3)) >> (code & 7)) & 1 != 0
 
 
-@njit(forceinline=True)
+@helper
 def has_wide(address, end):
     """bool: whether a byte beyond ASCII is among the 8 first bytes, or there are more. Reads 8 bytes."""
     length = end - address
@@ -117,7 +117,7 @@ def has_wide(address, end):
     )
 
 
-@njit(forceinline=True)
+@helper
 def pair_cut(address, end, pairs, bits):
     """int64: the first place after the address, at most `end`, that no piece crosses. A character begins there."""
     previous, at = wide_or_ascii(address, end), address
@@ -137,7 +137,7 @@ def pair_cut(address, end, pairs, bits):
     return end
 
 
-@njit(forceinline=True)
+@helper
 def unknown_run(address, end, known):
     """int64: where the run of characters of three bytes ends that are in no piece; the address itself if there is
     none."""

@@ -1,10 +1,9 @@
 """From raw ids to ids: unknown characters in a row become one id, or their bytes; and the running score after them."""
 
 import numpy as np
-from numba import njit
 
 from textmill.ops.memory import load8, load32, load_int64, store32, store64
-from textmill.ops.unigram.cpu_floats import load_float64, store_float64
+from textmill.ops.unigram.cpu_floats import helper, load_float64, store_float64
 from textmill.ops.unigram.cpu_trie import character_width
 from textmill.ops.unigram.cpu_viterbi import (
     BYTE_IDS,
@@ -46,12 +45,12 @@ STATE_WORDS = 17
 DONE, CROWDED, ARENA_FULL, BAD_ENDS, NODES_SHORT, NO_UNKNOWN = range(6)
 
 
-@njit(forceinline=True)
+@helper
 def _score_of(model, scores, raw_id):
     return load_float64(model + 8 * UNKNOWN_SCORE) if raw_id == UNKNOWN_ID else load_float64(scores + (raw_id << 3))
 
 
-@njit(forceinline=True)
+@helper
 def running_after(running, ids, count, model):
     """float64: the running score after `count` more raw ids at an address, added one by one."""
     scores = load_int64(model + 8 * SCORES)
@@ -66,7 +65,7 @@ def running_after(running, ids, count, model):
     return np.float64(total)
 
 
-@njit(forceinline=True)
+@helper
 def _has_bytes(piece, length, byte_ids):
     """bool: whether every byte has an id of its own."""
     missing = np.int64(0)
@@ -76,7 +75,7 @@ def _has_bytes(piece, length, byte_ids):
     return missing >= 0
 
 
-@njit(forceinline=True)
+@helper
 def emit(raw, count, base, position, end, model, state, out_and_ends):
     """int64: how many ids are written now, or -1 where an unknown character can become nothing.
 
@@ -130,7 +129,7 @@ def emit(raw, count, base, position, end, model, state, out_and_ends):
     return written
 
 
-@njit(forceinline=True)
+@helper
 def encode_unknown_run(base, position, length, running, model, state, out_and_ends):
     """int64: DONE, or NO_UNKNOWN. As `emit`, for characters of three bytes that are all unknown."""
     out, token_ends = out_and_ends

@@ -11,7 +11,7 @@ no loop waits for memory one word at a time.
 import numpy as np
 from numba import njit
 
-from textmill.ops.bpe.keys import key_bucket, piece_key
+from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
 from textmill.ops.memory import (
     address_of,
     keep,
@@ -71,7 +71,7 @@ from textmill.ops.unigram.cpu_emit import (
     encode_unknown_run,
     running_after,
 )
-from textmill.ops.unigram.cpu_floats import load_float64, store_float64
+from textmill.ops.unigram.cpu_floats import helper, load_float64, store_float64
 from textmill.ops.unigram.cpu_viterbi import (
     CUT,
     KNOWN,
@@ -99,7 +99,7 @@ _ROW_BYTES = 48
 _ROW_WORDS = 6
 
 
-@njit(forceinline=True)
+@helper
 def _stage(base, ends, num_pieces, model, state, staged):
     """int64: how many words it staged, or -1 if ends do not grow. Moves the state's cursor and position beyond them."""
     cursor, position = load_int64(state + 8 * CURSOR), load_int64(state + 8 * POSITION)
@@ -151,18 +151,19 @@ def _stage(base, ends, num_pieces, model, state, staged):
     return count
 
 
-@njit(forceinline=True)
+@helper
 def _left_out(second):
     """int64: how many bytes at the front of the word its key leaves out."""
     return np.int64(BLANK_BYTES) if (second & BLANK_FLAG) != np.uint64(0) else np.int64(0)
 
 
-@njit(forceinline=True)
+@helper
 def _remember_word(base, row, raw, count, limit, model, state):
     """Puts the raw ids of a staged word into the cache."""
     left_out = _left_out(load64(row + 8))
     word, length = base + load_int64(row + 24) + left_out, load_int64(row + 32) - left_out
-    in_arena = count > INLINE_IDS
+    # a key that does not hold the word is no proof of it: then its bytes stand in the record
+    in_arena = count > INLINE_IDS or not is_inline(load64(row + 8))
     unknown = load_int64(model + 8 * UNKNOWN)
     for i in range(count):
         number = load32(raw + (i << 2))
@@ -173,7 +174,7 @@ def _remember_word(base, row, raw, count, limit, model, state):
     store64(state + 8 * INSERTED, load_int64(state + 8 * INSERTED) + 1)
 
 
-@njit(forceinline=True)
+@helper
 def _segment_word(base, row, known, model, state):
     """(int64, int64, int64): DONE or why it stopped, how many raw ids it wrote behind the nodes, and 1 where the last
     node has the running score after the word.
@@ -206,7 +207,7 @@ def _segment_word(base, row, known, model, state):
     return np.int64(DONE), count, np.int64(begin_score == running)
 
 
-@njit(forceinline=True)
+@helper
 def _copy_out(entry, number, position, running, model, state, out_and_ends):
     """Writes the ids that stand in the entry itself; none is an unknown character."""
     out, token_ends = out_and_ends
@@ -225,7 +226,7 @@ def _copy_out(entry, number, position, running, model, state, out_and_ends):
     store_float64(state + 8 * RUNNING, running)
 
 
-@njit(forceinline=True)
+@helper
 def _encode_word(base, row, model, state, out_and_ends):
     """int64: DONE, or why it stopped before this word."""
     running = load_float64(state + 8 * RUNNING)

@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from textmill.ops.memory import address_of, keep, load8, load32
+from textmill.ops.unigram.cpu_floats import helper
 
 CELL_SHIFT = 4
 CELL_WORDS = 4
@@ -21,7 +22,7 @@ _NO_PARENT = -2
 _TRIES = 64
 
 
-@njit(forceinline=True)
+@helper
 def child(cells, node, base, byte):
     """int64: the child of a node whose base is known, or NO_NODE. A node without children has base 0, which no child
     claims, so every byte can be asked for: the cells go on for 256 more than the largest base."""
@@ -31,17 +32,17 @@ def child(cells, node, base, byte):
     return place
 
 
-@njit(forceinline=True)
+@helper
 def base_of(cells, node):
     return load32(cells + (node << CELL_SHIFT))
 
 
-@njit(forceinline=True)
+@helper
 def piece_of(cells, node):
     return load32(cells + (node << CELL_SHIFT) + 8)
 
 
-@njit(forceinline=True)
+@helper
 def character_width(address, room):
     """int64 in 1..4: bytes of the UTF-8 character at the address; 1 for a byte that begins none within `room` bytes.
 
@@ -68,7 +69,7 @@ def character_width(address, room):
     return np.int64(4)
 
 
-@njit(forceinline=True)
+@helper
 def wide_character(address):
     """int64: the code of the character of three bytes at the address, as far as its first byte and the kind of the
     others tell; -1 for anything else. Reads four bytes."""
@@ -78,7 +79,7 @@ def wide_character(address):
     return (word & 0x0F) << 12 | (word >> 2 & 0xFC0) | (word >> 16 & 0x3F)
 
 
-@njit(forceinline=True)
+@helper
 def _fits(cells, base, labels, count):
     i = 0
     while i < count and cells[((base + labels[i]) << 2) + PARENT] == NO_NODE:

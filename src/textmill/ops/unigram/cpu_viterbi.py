@@ -12,10 +12,9 @@ happen inside is never sure.
 """
 
 import numpy as np
-from numba import njit
 
 from textmill.ops.memory import load8, load32, load_int64, store32, store64
-from textmill.ops.unigram.cpu_floats import load_float64, rounded, store_float64
+from textmill.ops.unigram.cpu_floats import helper, load_float64, rounded, store_float64
 from textmill.ops.unigram.cpu_trie import NO_NODE, base_of, character_width, child, piece_of, wide_character
 
 # words of the model vector: addresses of arrays that the encoder owns; numbers; bits of float64 numbers
@@ -50,7 +49,7 @@ UNKNOWN_ID = -1
 _FAR = 1e300
 
 
-@njit(forceinline=True)
+@helper
 def _offer(node, candidate, start, number):
     """A candidate for the best score of a node. The first of equal ones stays. Without branches: which candidate wins
     can't be foretold, and a wrong guess of the CPU costs more than the stores."""
@@ -64,7 +63,7 @@ def _offer(node, candidate, start, number):
     store64(node + 16, (number << 32) | start if wins else last)
 
 
-@njit(forceinline=True)
+@helper
 def _move_down(nodes, start, frontier, offset, single):
     """Takes the offset from the scores of the nodes start..frontier."""
     for i in range(start, frontier + 1):
@@ -73,7 +72,7 @@ def _move_down(nodes, start, frontier, offset, single):
         store_float64(node + 8, rounded(load_float64(node + 8) - offset, single))
 
 
-@njit(forceinline=True)
+@helper
 def _forward(piece, length, begin_score, model, cells, scores, single, nodes):
     """Fills the nodes 0..length, in the reference's order."""
     unknown_score, reset = load_float64(model + 8 * UNKNOWN_SCORE), load_float64(model + 8 * RESET)
@@ -121,7 +120,7 @@ def _forward(piece, length, begin_score, model, cells, scores, single, nodes):
     store64(nodes + length * NODE_BYTES + 24, num_characters)
 
 
-@njit(forceinline=True)
+@helper
 def segment(piece, length, begin_score, model, nodes, raw_end):
     """(int64, float64): how many raw ids it wrote in front of address `raw_end`, and the largest distance from 0 of a
     score at the begin at which they are sure to be the same; negative where only this very score is sure. That is known
@@ -145,7 +144,7 @@ def segment(piece, length, begin_score, model, nodes, raw_end):
     return count, limit_of_gap(gap, length, model)
 
 
-@njit(forceinline=True)
+@helper
 def limit_of_gap(gap, length, model):
     """float64: how far from 0 the score at the begin may be; gap: the smallest one, each divided by k + 1."""
     width = most_inside(length, model)
@@ -155,7 +154,7 @@ def limit_of_gap(gap, length, model):
     return limit
 
 
-@njit(forceinline=True)
+@helper
 def most_inside(length, model):
     """float64: by how much a score inside a span of `length` bytes can differ from that at its begin."""
     return (length + 1) * load_float64(model + 8 * LARGEST_SCORE)

@@ -118,10 +118,11 @@ class UnigramEncoder:
     def encode_sentences(self, text: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(int32 ids, int64 how many each piece has), of pieces from the first byte of the text on; see `encode`.
 
-        The ids are good until the next call: their memory is used again.
+        The ids are good until the next call, so it is not for two threads at once: their memory is used again.
         """
         ends = check_block(text, 0, ends, None)
         needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
+        # not for two threads at once: each works on a clone
         out = _room(self._out, needed)
         if needed <= _MOST_KEPT_IDS:
             self._out = out

@@ -1,5 +1,7 @@
 """The arrays that the kernels of a Unigram vocabulary read, made once and shared by all that use it."""
 
+from typing import NoReturn
+
 import numpy as np
 
 from textmill.errors import ConfigError
@@ -21,6 +23,9 @@ class UnigramTables:
     Raises:
         ConfigError: the pieces have 2**28 bytes or more together.
     """
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds addresses of its own arrays: make another one")
 
     def __init__(self, vocabulary: UnigramVocabulary) -> None:
         self.vocabulary = vocabulary

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import NoReturn
 
 import numpy as np
 
@@ -33,6 +34,9 @@ _NO_SPANS = np.empty(0, dtype=np.int64)
 
 class _Vocabulary:
     """What is fixed about an encoder, as arrays, and their addresses in one vector for the kernels."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} holds addresses of its own arrays: make another one")
 
     def __init__(
         self, tokens: Mapping[str, int], *, unknown: str, prefix: str, longest_word: int, rules: BertRules | None = None
@@ -228,7 +232,7 @@ class WordPieceEncoder(_Encoder):
         """
         ends = check_block(text, start, ends, num_pieces)
         needed = _last(ends) + OUT_SLACK
-        if out.dtype != np.int32 or not out.flags.c_contiguous or len(out) < needed:
+        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
             raise DataError(
                 f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
             )
@@ -263,8 +267,8 @@ class WordPieceEncoder(_Encoder):
             DataError: as in `encode`.
         """
         ends = check_block(text, start, ends, num_pieces)
-        size = _last(ends)
-        return self._encode(text, start, start + size, ends, _Found(size), probability=probability, seed=seed).arrays()[0]
+        found, stop = _Found(_last(ends)), start + _last(ends)
+        return self._encode(text, start, stop, ends, found, probability=probability, seed=seed).arrays()[0]
 
 
 class BertEncoder(_Encoder):
@@ -315,11 +319,7 @@ class BertEncoder(_Encoder):
         return self._encode(text, start, stop, _NO_ENDS, _Found(stop - start)).arrays()[0]
 
     def encode_group(self, text: np.ndarray, bounds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(int32 ids, int64 how many each text has): text i is text[bounds[i]:bounds[i + 1]], bounds int64.
-
-        Raises:
-            DataError: as in `encode`.
-        """
+        """(int32 ids, int64 how many each text has) of text[bounds[0]:bounds[1]] and so on; raises as `encode`."""
         found, used = _Found(max(0, int(bounds[-1] - bounds[0]))), [0]
         for start, stop in pairwise(bounds.tolist()):
             _check_text(text, start, stop)

@@ -61,6 +61,20 @@ def test_counts_of_two_parts_train_the_same(
     assert Tokenizer.load(tmp_path / "tok").fingerprint() == Tokenizer.load(folders["bpe"]).fingerprint()
 
 
+def test_counts_take_the_place_of_text(text: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert run("tokenizer", "count", text, "-o", tmp_path / "c", "--quiet") == 0
+    assert run("tokenizer", "train", text, "--counts", tmp_path / "c", "-o", tmp_path / "tok") == 2
+    assert f"--counts takes the place of text, got {text} as well" in "".join(capsys.readouterr().err.splitlines())
+    assert not (tmp_path / "tok").exists()
+
+
+@pytest.mark.parametrize("memory", ["0", "-1", "nan", "inf", "0.001"])
+def test_too_little_memory_to_count_in(text: Path, tmp_path: Path, memory: str, capsys: Capture) -> None:
+    assert run("tokenizer", "count", text, f"--memory={memory}", "-o", tmp_path / "c") == 2
+    assert f"--memory must be at least 0.004 gigabytes, got {memory}" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
 def test_counts_of_other_settings_are_refused(text: Path, tmp_path: Path, capsys: Capture) -> None:
     assert run("tokenizer", "count", text, "--split", "cl100k", "-o", tmp_path / "c", "--quiet") == 0
     assert run("tokenizer", "train", "--counts", tmp_path / "c", "-o", tmp_path / "tok") == 2

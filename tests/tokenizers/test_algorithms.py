@@ -173,8 +173,23 @@ def test_settings_of_another_model(trained):
         trained["unigram"].encode_sampled("text", seed=0, dropout=0.1)
     with pytest.raises(ConfigError, match="needs dropout"):
         trained["bpe"].encode_sampled("text", seed=0, alpha=0.1)
-    with pytest.raises(ConfigError, match="of whole words is not possible"):
-        trained["words"].encode_sampled("text", seed=0, dropout=0.1)
+    for name, kind, unused in (
+        ("unigram", "unigram", "dropout"),
+        ("bpe", "bpe", "alpha"),
+        ("characters", "bpe", "alpha"),
+    ):
+        with pytest.raises(
+            ConfigError, match=f"{unused} has no meaning for a {kind} model, got 0.1. Fix: leave it out"
+        ):
+            trained[name].encode_sampled("text", seed=0, dropout=0.1, alpha=0.1)
+    for name in ("wordpiece", "wordpiece, cased"):
+        with pytest.raises(ConfigError, match=r"alpha has no meaning for a wordpiece model, got 0\.2"):
+            trained[name].encode_sampled("", seed=0, dropout=0.1, alpha=0.2)
+        with pytest.raises(ConfigError, match="sampling from a wordpiece model needs dropout"):
+            trained[name].encode_sampled("text", seed=0)
+    for name in ("words", "chars"):
+        with pytest.raises(ConfigError, match="of whole words is not possible"):
+            trained[name].encode_sampled("text", seed=0, dropout=0.1)
     with pytest.raises(NotSupportedError, match="n best segmentations"):
         trained["bpe"].n_best("text", 2)
 

@@ -24,6 +24,8 @@ WELL_KNOWN = [
     [steps.ByteLevel(add_prefix_space=True)],
     [steps.Metaspace(replacement="😀"), steps.Metaspace(replacement="-", prepend="never")],
     [steps.Delimiter(character="\n"), steps.Pattern(pattern="a", is_regex=False, behavior="merged_with_previous")],
+    [steps.FixedLength(length=1)],
+    [steps.WhitespaceSplit(), steps.FixedLength(length=1)],
     [],
 ]
 STEPS = [ours for ours, _ in CASES]

@@ -25,12 +25,35 @@ from textmill.tokenizers.spec import unknown_of
         ({"algorithm": "unigram", "initial_alphabet": ("ab",)}, "must hold single characters, got 'ab'"),
         ({"algorithm": "unigram", "level": "characters"}, "level has no meaning for unigram"),
         ({"algorithm": "unigram", "byte_fallback": True, "vocab_size": 258}, "vocab_size must be >= 259"),
+        ({"algorithm": "unigram", "min_frequency": 2}, "min_frequency has no meaning for unigram, got 2"),
+        ({"algorithm": "words", "max_token_length": 9}, "max_token_length has no meaning for words, got 9"),
+        ({"algorithm": "chars", "character_coverage": 0.9}, "character_coverage has no meaning for chars, got 0.9"),
+        (
+            {"algorithm": "wordpiece", "special_tokens": ("[PAD]",)},
+            r"of wordpiece needs an unknown token among its special tokens, got \('\[PAD\]',\). Fix: add \[UNK\]",
+        ),
+        ({"algorithm": "unigram", "special_tokens": ()}, r"unigram needs an unknown token .* got \(\). Fix: add <unk>"),
+        ({"level": "characters", "special_tokens": ("<s>",)}, "characters needs an unknown token .* Fix: add <unk>"),
         ({"super_words": 100}, "super_words must be a vocabulary size between 257 and 32000, got 100"),
     ],
 )
 def test_settings_out_of_range(settings, message):
     with pytest.raises(ConfigError, match=message):
         TokenizerSpec(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"algorithm": "unigram", "byte_fallback": True},
+        {"level": "characters", "split": "whitespace", "normalize": ("nfc",)},
+        {"end_of_word": "</w>"},
+        {"algorithm": "words"},
+        {},
+    ],
+)
+def test_models_that_do_without_an_unknown_token(settings):
+    assert unknown_of(TokenizerSpec(**settings, special_tokens=("<s>",)).specials) is None
 
 
 def test_number_of_merges():

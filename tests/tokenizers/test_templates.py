@@ -132,6 +132,25 @@ def test_a_batch_is_padded_to_its_longest_row():
     assert padded_rows([], Padding()) == []
 
 
+@pytest.mark.parametrize(("finish", "_"), CASES)
+def test_what_overflows_can_be_left_out(finish, _):
+    generator = random.Random(1)
+    for _ in range(60):
+        truncation, padding = some_settings(generator)
+        ids = [list(range(generator.randrange(12))) for _ in range(generator.choice([1, 2]))]
+        options = {"finish": finish, "truncation": truncation, "padding": padding}
+        try:
+            whole = finished(*ids, **options)
+        except (ConfigError, DataError) as error:
+            with pytest.raises(type(error)):
+                finished(*ids, **options, overflow=False)
+            continue
+        row = finished(*ids, **options, overflow=False)
+        assert columns(row) == columns(whole)
+        assert row.overflow == ()
+    assert finished([1, 2], truncation=Truncation(max_length=0), overflow=False).overflow == ()
+
+
 def test_what_is_refused():
     finish = CASES[2][0]
     assert num_special(finish[0], pair=True) == 3

@@ -50,9 +50,12 @@ class Convert(Reading, Saying):
                 sources, field=self.field, errors=self.errors, documents=self.documents, report=report
             )
             texts = (document.decode("utf-8", "replace") for document in documents)
-        checked = convert(source, self.destination, texts=texts)
+        done = convert(source, self.destination, texts=texts)
         if not self.quiet:
-            stderr().print(f"{self.source} -> {self.destination}: the same ids on {checked:,} texts")
+            stderr().print(f"{self.source} -> {self.destination}: the same ids on {done.num_texts:,} texts")
+            for part in done.missing:
+                stderr().print(f"the file does not hold {part}", style="yellow", markup=False)
         if self.json:
-            print(json.dumps({"destination": str(self.destination), "texts_checked": checked}))
+            facts = {"texts_checked": done.num_texts, "missing": done.missing}
+            print(json.dumps({"destination": str(self.destination)} | facts))
         return 0

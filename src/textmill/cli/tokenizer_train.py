@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from textmill.cli.options import Inputs, Output, Reading, Saying
+from textmill.errors import ConfigError
 
 if TYPE_CHECKING:
     from textmill.corpus import ReadReport
     from textmill.tokenizers.spec import TokenizerSpec
 
 Counts = Annotated[tuple[Path, ...], tyro.conf.arg(metavar="FILE...")]
+_NO_INPUTS = ("builtin",)
+_LEAST_GIGABYTES = 0.004
 CountsOutput = Annotated[Path, tyro.conf.arg(aliases=["-o"], metavar="FILE")]
 
 
@@ -73,7 +77,7 @@ class Train(Splitting):
       textmill tokenizer train --counts monday.counts tuesday.counts --vocab-size 32000 -o tok
     """
 
-    inputs: Inputs = ("builtin",)
+    inputs: Inputs = _NO_INPUTS
     """Files, folders, globs, - or builtin."""
     output: Output = Path("tokenizer")
     """The folder to write."""
@@ -114,6 +118,11 @@ class Train(Splitting):
         from textmill.tokenizers.fronts import counting_front
         from textmill.tokenizers.training import train, train_on_counts
 
+        if self.counts and self.inputs != _NO_INPUTS:
+            raise ConfigError(
+                f"--counts takes the place of text, got {', '.join(self.inputs)} as well",
+                fix="leave one of the two out",
+            )
         spec = self._spec()
         start = None if self.start is None else Tokenizer.load(self.start).pipeline
         claim_output(self.output, marker="tokenizer.json", force=self.force)
@@ -177,6 +186,10 @@ class Count(Splitting):
         from textmill.tokenizers.fronts import counting_front
         from textmill.tokenizers.spec import TokenizerSpec
 
+        if not _LEAST_GIGABYTES <= self.memory < math.inf:
+            raise ConfigError(
+                f"--memory must be at least {_LEAST_GIGABYTES} gigabytes, got {self.memory:g}", fix="use --memory 2"
+            )
         front = counting_front(TokenizerSpec(**self.settings()))
         memory_bytes = int(self.memory * (1 << 30))
         with self.texts(self.inputs) as (documents, report):

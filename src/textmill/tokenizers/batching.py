@@ -71,19 +71,30 @@ def batch_rows(
             finish=pipeline.finish,
             truncation=truncation,
             add_special=template,
+            overflow=False,
         )
         for index, first in enumerate(firsts)
     ]
     return rows if padding is None else padded_rows(rows, padding)
 
 
-def padding_of(pipeline: Pipeline, to: PadTo, max_length: int | None, multiple_of: int | None) -> Padding:
-    """How rows are filled up, by the tokenizer's own padding or its customary pad token.
+def padding_of(pipeline: Pipeline, to: PadTo, max_length: int | None, multiple_of: int | None) -> Padding | None:
+    """How rows are filled up, by the tokenizer's own padding or its customary pad token; None: not at all.
 
     Raises:
-        ConfigError: `max_length` is asked for and not given.
+        ConfigError: `max_length` is asked for and not given, or a setting has no meaning.
         NotSupportedError: there is no token to pad with.
     """
+    if to not in ("longest", "max_length", None):
+        raise ConfigError(f"pad_to must be 'longest', 'max_length' or None, got {to!r}", fix="use 'longest'")
+    if multiple_of is not None and multiple_of < 1:
+        raise ConfigError(f"multiple_of must be >= 1, got {multiple_of}", fix="use 8, or leave it out")
+    if to is None:
+        if multiple_of is not None:
+            raise ConfigError(
+                f"multiple_of has no meaning without padding, got {multiple_of}", fix="pad: pad_to='longest'"
+            )
+        return None
     own = pipeline.padding
     if own is None:
         named = [name for name in ("[PAD]", "<pad>", "<|pad|>", pipeline.end_of_text) if name in pipeline.ids]

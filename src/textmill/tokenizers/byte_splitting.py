@@ -182,6 +182,8 @@ def _step(split: steps.Split) -> Step | None:
             return Step("punctuation", split.behavior)
         case steps.Digits():
             return Step("single_digits") if split.individual else Step("digits")
+        case steps.FixedLength(length=1):
+            return Step("characters")
         case steps.Delimiter():
             return Step(re.escape(split.character), "removed") if split.character else None
     return None

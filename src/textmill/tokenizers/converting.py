@@ -1,11 +1,13 @@
 """From one tokenizer file to another, checked: the result must give the ids of the source before it is kept."""
 
+import dataclasses
 import random
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from textmill.errors import FormatError, OutputError
+from textmill.errors import ConfigError, FormatError
 from textmill.tokenizers import files
 from textmill.tokenizers.tokenizer import Tokenizer
 
@@ -20,11 +22,20 @@ _ALPHABETS = (
 )
 
 
-def convert(source: Tokenizer, destination: Path, *, texts: Iterable[str] = (), seed: int = 0) -> int:
-    """Writes the tokenizer in the format of `destination`, and returns on how many texts it was checked.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conversion:
+    """What was checked, and what the file does not hold."""
 
-    The texts are made from the vocabulary and from odd characters of many scripts, after those that are given. Where
-    one gives other ids than the source, nothing is written.
+    num_texts: int
+    missing: tuple[str, ...]
+    """What a reader must be told besides: the splitting pattern, special tokens."""
+
+
+def convert(source: Tokenizer, destination: Path, *, texts: Iterable[str] = (), seed: int = 0) -> Conversion:
+    """Writes the tokenizer in the format of `destination`, and says on how many texts it was checked.
+
+    The file is read back as it is, and must give the ids of the source. The texts are made from the vocabulary and from
+    odd characters of many scripts, after those that are given. Where one gives other ids, nothing is written.
 
     Args:
         texts: more to check on, for example lines of the text that the tokenizer is for.
@@ -36,22 +47,58 @@ def convert(source: Tokenizer, destination: Path, *, texts: Iterable[str] = (), 
     """
     with tempfile.TemporaryDirectory(prefix="textmill-") as folder:
         trial = Path(folder) / destination.name
+        beside = destination.parent / files.CONFIG_FILE
+        if destination.suffix and beside.is_file():
+            # a file that others beside it explain is read with them
+            shutil.copy(beside, trial.parent)
         files.save(source.pipeline, trial)
-        split = source.pipeline.byte_level_split
-        result = Tokenizer(files.load(trial, split))
-        checked = 0
-        for text in (*texts, *sample_texts(source, NUM_TEXTS, seed)):
-            expected, found = source.encode(text), result.encode(text)
-            if expected != found:
-                raise FormatError(
-                    f"{destination.name} would not give the same ids: {text[:60]!r} is {_first(expected, found)}",
-                    fix="convert to a tokenizer.json, which holds every part",
-                )
-            checked += 1
+        checked = [*texts, *sample_texts(source, NUM_TEXTS, seed)]
+        missing = _missing(source, trial, checked, destination.name)
     files.save(source.pipeline, destination)
-    if not destination.exists():
-        raise OutputError(f"{destination} was not written")
-    return checked
+    return Conversion(num_texts=len(checked), missing=missing)
+
+
+def _missing(source: Tokenizer, trial: Path, texts: Sequence[str], name: str) -> tuple[str, ...]:
+    """What the file that was written does not hold.
+
+    Raises:
+        FormatError: with all that told, it gives other ids.
+    """
+    missing = []
+    split = source.pipeline.byte_level_split
+    try:
+        result = Tokenizer(files.load(trial))
+        difference = _difference(source, result, texts)
+    except ConfigError:
+        # the format holds no pattern, and its name says none
+        result, difference = source, "the splitting pattern is not in it"
+    if difference and split is not None and trial.suffix in (".tiktoken", ".json"):
+        result = Tokenizer(files.load(trial, split))
+        difference = _difference(source, result, texts)
+        missing.append(f"the splitting pattern (load it with split={split!r})")
+    if difference:
+        raise FormatError(
+            f"{name} would not give the same ids: {difference}",
+            fix="convert to a tokenizer.json, which holds every part",
+        )
+    lost = [token for token in source.special_tokens if token not in result.special_tokens]
+    if lost:
+        missing.append(f"the special tokens {', '.join(lost[:8])}{', ...' * (len(lost) > 8)}")
+    if source.pipeline.end_of_text != result.pipeline.end_of_text and source.pipeline.end_of_text not in lost:
+        missing.append(f"that {source.pipeline.end_of_text} ends a text")
+    return tuple(missing)
+
+
+def _difference(source: Tokenizer, result: Tokenizer, texts: Iterable[str]) -> str:
+    """Where the ids of a text differ; "" where they are all the same."""
+    same_specials = source.special_tokens == result.special_tokens
+    for text in texts:
+        for allow_special in (False, True) if same_specials else (False,):
+            expected = source.encode(text, allow_special=allow_special)
+            found = result.encode(text, allow_special=allow_special)
+            if expected != found:
+                return f"{text[:60]!r} is {_first(expected, found)}"
+    return ""
 
 
 def sample_texts(tokenizer: Tokenizer, count: int, seed: int) -> Iterator[str]:

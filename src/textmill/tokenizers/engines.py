@@ -21,7 +21,15 @@ from textmill.tokenizers.decoding import Decoder
 from textmill.tokenizers.encoders import PieceEncoder, character_bpe_encoder, piece_encoder, unigram_encoder
 from textmill.tokenizers.engine import Workspace, bpe_encoder
 from textmill.tokenizers.flat import EncoderPool
-from textmill.tokenizers.models import BpeModel, CharacterBpeModel, Kind, UnigramModel, WordPieceModel
+from textmill.tokenizers.models import (
+    BpeModel,
+    CharacterBpeModel,
+    Kind,
+    Model,
+    UnigramModel,
+    WordPieceModel,
+    WordsModel,
+)
 from textmill.tokenizers.pipeline import Buffer, Pipeline
 from textmill.tokenizers.steps import BertNormalizer, BertSplit, DecodeByteLevel, SentencePiece
 
@@ -38,6 +46,24 @@ class Noise(NamedTuple):
     """BPE-dropout and MaxMatch-dropout: the probability with which a merge or a match is passed over."""
     alpha: float | None = None
     """Unigram: a segmentation is drawn with its probability to the power of alpha."""
+
+
+def check_noise(model: Model, noise: Noise) -> None:
+    """Checks that the model can draw, and takes the settings that are given.
+
+    Raises:
+        ConfigError: a setting is missing, or the model has no use for it.
+    """
+    if isinstance(model, WordsModel):
+        raise ConfigError("sampling of whole words is not possible", fix="use dropout=0.1 with bpe or wordpiece")
+    needed, unused = ("alpha", "dropout") if isinstance(model, UnigramModel) else ("dropout", "alpha")
+    kind = "unigram" if isinstance(model, UnigramModel) else "wordpiece" if isinstance(model, WordPieceModel) else "bpe"
+    if getattr(noise, needed) is None:
+        raise ConfigError(f"sampling from a {kind} model needs {needed}", fix=f"use {needed}=0.1")
+    if getattr(noise, unused) is not None:
+        raise ConfigError(
+            f"{unused} has no meaning for a {kind} model, got {getattr(noise, unused)}", fix="leave it out"
+        )
 
 
 class Place(NamedTuple):
@@ -80,7 +106,7 @@ def engine_of(pipeline: Pipeline) -> Engine:
         FormatError: the vocabulary contradicts itself.
         NotSupportedError: a splitting pattern that libraries read differently.
     """
-    model, vocab_size = pipeline.model, pipeline.vocab_size
+    model, vocab_size = pipeline.matched_model, pipeline.vocab_size
     after_normalisation = any(token.normalized for token in pipeline.added)
     if isinstance(model, BpeModel) and pipeline.byte_level_split is not None:
         workspace = Workspace(pipeline, bpe_encoder(model, vocab_size))
@@ -160,10 +186,10 @@ def pattern_draw(workspace: Workspace, buffer: np.ndarray, size: int, noise: Noi
 
 
 def draw(encoder: PieceEncoder, buffer: np.ndarray, start: int, ends: np.ndarray, noise: Noise) -> np.ndarray:
-    """int32: ids of the pieces, drawn; see `Noise`.
+    """int32: ids of the pieces, drawn; see `Noise`, which `check_noise` has seen.
 
     Raises:
-        ConfigError: a setting that the model has no use for, or that is out of range.
+        ConfigError: a setting that is out of range.
     """
     from textmill.ops.unigram.encode import UnigramEncoder
     from textmill.ops.unigram.lattice import UnigramLattice
@@ -171,12 +197,9 @@ def draw(encoder: PieceEncoder, buffer: np.ndarray, start: int, ends: np.ndarray
     # the same words elsewhere are drawn anew
     seed = (noise.seed * _SEED_STEP + start) % (1 << 64)
     if isinstance(encoder, UnigramEncoder):
-        if noise.alpha is None:
-            raise ConfigError("sampling from a unigram model needs alpha", fix="use alpha=0.1")
+        assert noise.alpha is not None
         return UnigramLattice(encoder.tables).sample(buffer, start, ends, alpha=noise.alpha, seed=seed)[0]
-    if noise.dropout is None or not hasattr(encoder, "encode_with_dropout"):
-        what = "needs dropout" if hasattr(encoder, "encode_with_dropout") else "of whole words is not possible"
-        raise ConfigError(f"sampling from this model {what}", fix="use dropout=0.1 with bpe or wordpiece")
+    assert hasattr(encoder, "encode_with_dropout")
     found = encoder.encode_with_dropout(buffer, start, ends, probability=noise.dropout, seed=seed)
     return found[0] if isinstance(found, tuple) else found
 
@@ -184,6 +207,13 @@ def draw(encoder: PieceEncoder, buffer: np.ndarray, start: int, ends: np.ndarray
 def starts_of(ends: np.ndarray) -> np.ndarray:
     """int64: where tokens that tile a text begin, if they end there."""
     return np.concatenate([np.zeros(1, dtype=np.int64), ends[:-1]])[: len(ends)]
+
+
+def joined_ids(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """int32: the ids of one block after the other."""
+    if len(blocks) == 1:
+        return blocks[0]
+    return np.concatenate(blocks) if blocks else np.empty(0, dtype=np.int32)
 
 
 def joined_spans(rows: Sequence[Spans]) -> Spans:

@@ -19,6 +19,13 @@ __all__ = ["FORMATS", "load", "save"]
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 FORMATS = "a folder, tokenizer.json, tekken.json, vocab.json, .tiktoken, .model, .vocab, vocab.txt or .gguf"
+_NAMED_TOKENS = {
+    "cls_token": ("[CLS]",),
+    "sep_token": ("[SEP]",),
+    "mask_token": ("[MASK]", "<mask>"),
+    "pad_token": ("[PAD]", "<pad>", "<|pad|>"),
+}
+"""What transformers calls a token, and the customary names of it."""
 _PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 _MODELS = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "sentencepiece.model")
 
@@ -204,8 +211,8 @@ def _transformers_config(pipeline: Pipeline) -> dict[str, Any]:
     named: dict[str, str | None] = dict.fromkeys(("bos_token", "eos_token"), pipeline.end_of_text)
     if "<s>" in pipeline.special_tokens and pipeline.end_of_text == "</s>":
         named["bos_token"] = "<s>"
-    for key, name in (("cls_token", "[CLS]"), ("sep_token", "[SEP]"), ("mask_token", "[MASK]"), ("pad_token", "[PAD]")):
-        named[key] = name if name in pipeline.special_tokens else None
+    for key, names in _NAMED_TOKENS.items():
+        named[key] = next((name for name in names if name in pipeline.special_tokens), None)
     unknown = getattr(pipeline.model, "unknown", None)
     named["unk_token"] = pipeline.strings[unknown] if isinstance(unknown, int) else unknown
     config |= {key: name for key, name in named.items() if name is not None}

@@ -16,7 +16,9 @@ from textmill.tokenizers.steps import (
     DecodeFuse,
     DecodeMetaspace,
     Decoder,
+    DecodeReplace,
     DecodeSentencePiece,
+    DecodeStrip,
     DecodeSuffix,
     DecodeWordPiece,
     Digits,
@@ -60,6 +62,12 @@ def front_of(spec: TokenizerSpec) -> Pipeline:
     Raises:
         ConfigError: steps that exclude one another.
     """
+    own = [name for name in spec.normalizers if name in _SENTENCEPIECE]
+    if own and spec.family not in ("characters", "unigram"):
+        raise ConfigError(
+            f"the normaliser {own[0]} goes with character-level bpe and unigram, not with {spec.algorithm}",
+            fix="use nfkc, or another algorithm",
+        )
     if spec.byte_level:
         pattern = () if spec.splitter == "gpt2" else (Pattern(pattern=spec.splitter),)
         return Pipeline(
@@ -70,22 +78,21 @@ def front_of(spec: TokenizerSpec) -> Pipeline:
             decoders=(DecodeByteLevel(),),
         )
     empty = WordsModel(tokens={})
-    own = [name for name in spec.normalizers if name in _SENTENCEPIECE]
     if own:
         if len(spec.normalizers) > 1 or spec.splitter != "metaspace":
             raise ConfigError(
                 f"the normaliser {own[0]} stands alone and goes with the split metaspace, "
                 f"got {', '.join(spec.normalizers)} and {spec.splitter}",
-                fix="leave one of the two out",
+                fix="name other normalisers, such as nfkc, or none (an empty --normalize)",
             )
         # digits are kept apart while training, and pieces without two of them keep them apart ever after
         squeeze = own[0] != "identity"
         step = _sentencepiece(own[0], squeeze_blanks=squeeze)
         return Pipeline(model=empty, normalizers=(step,), decoders=(DecodeSentencePiece(squeeze_blanks=squeeze),))
     split = _SPLITS.get(spec.splitter, Pattern(pattern=spec.splitter))
-    return Pipeline(
-        model=empty, normalizers=_normalizers(spec), splits=(*_digits(spec), split), decoders=_decoders(spec, split)
-    )
+    # blanks are written as ▁ first, or every piece between digits would get one of its own
+    splits = (split, *_digits(spec)) if isinstance(split, Metaspace) else (*_digits(spec), split)
+    return Pipeline(model=empty, normalizers=_normalizers(spec), splits=splits, decoders=_decoders(spec, split))
 
 
 def counting_front(spec: TokenizerSpec) -> Pipeline:
@@ -121,8 +128,13 @@ def _decoders(spec: TokenizerSpec, split: Split) -> tuple[Decoder, ...]:
         return (DecodeSuffix(suffix=spec.end_of_word),)
     if spec.algorithm == "wordpiece":
         return (DecodeWordPiece(),)
-    decoders: tuple[Decoder, ...] = (DecodeByteFallback(), DecodeFuse()) if spec.has_byte_tokens else ()
     if isinstance(split, Metaspace):
-        return (*decoders, DecodeMetaspace())
+        if not spec.has_byte_tokens:
+            return (DecodeMetaspace(),)
+        # as in Llama's file: bytes become text first, and then the first blank goes
+        blanks = DecodeReplace(pattern="▁", content=" ")
+        return blanks, DecodeByteFallback(), DecodeFuse(), DecodeStrip(content=" ", start=1)
+    if spec.has_byte_tokens:
+        return DecodeByteFallback(), DecodeFuse()
     # words are joined by blanks where no decoder says otherwise
-    return decoders or (() if spec.algorithm == "words" else (DecodeFuse(),))
+    return () if spec.algorithm == "words" else (DecodeFuse(),)

@@ -11,7 +11,7 @@ from typing import Any
 
 from textmill.errors import FormatError
 from textmill.tokenizers.byte_level import to_bytes, to_characters
-from textmill.tokenizers.models import BpeModel, Model, UnigramModel, tokens_of
+from textmill.tokenizers.models import BpeModel, Model, UnigramModel, WordPieceModel, WordsModel, tokens_of
 from textmill.tokenizers.steps import (
     ByteLevel,
     ByteLevelOffsets,
@@ -166,6 +166,17 @@ class Pipeline:
     @property
     def special_tokens(self) -> dict[str, int]:
         return {token.content: token.id for token in self.added if token.special}
+
+    @property
+    def matched_model(self) -> Model:
+        """The model without the special tokens among its words: what stands in a text is never one of them."""
+        model = self.model
+        if not isinstance(model, WordPieceModel | WordsModel):
+            return model
+        special = {token.content for token in self.added if token.special} - {model.unknown}
+        if special.isdisjoint(model.tokens):
+            return model
+        return dataclasses.replace(model, tokens={word: id for word, id in model.tokens.items() if word not in special})
 
     @property
     def byte_level_split(self) -> str | None:

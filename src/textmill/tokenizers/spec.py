@@ -43,7 +43,8 @@ class TokenizerSpec:
     """The settings of `Tokenizer.train`. What is None is chosen to suit the algorithm.
 
     Raises:
-        ConfigError: a value out of range, settings that exclude one another, or special tokens that repeat.
+        ConfigError: a value out of range, settings that exclude one another, or special tokens that repeat or lack
+            the unknown token.
     """
 
     algorithm: Algorithm = "bpe"
@@ -121,7 +122,9 @@ class TokenizerSpec:
             "byte_fallback": bool(self.byte_fallback) and self.family not in ("characters", "unigram"),
             "initial_alphabet": bool(self.initial_alphabet) and byte_level,
             "limit_alphabet": self.limit_alphabet is not None and byte_level,
-            "character_coverage": self.character_coverage is not None and byte_level,
+            "character_coverage": self.character_coverage is not None and (byte_level or self.by_words),
+            "min_frequency": self.min_frequency > 0 and self.algorithm == "unigram",
+            "max_token_length": self.max_token_length is not None and self.by_words,
         }
         for name, wrong in excluded.items():
             if wrong:
@@ -143,6 +146,12 @@ class TokenizerSpec:
                 raise ConfigError(
                     f"a special token needs two or more characters, got {token!r}", fix=f"for example {END_OF_TEXT}"
                 )
+        if self.needs_unknown and unknown_of(names) is None:
+            kind = "characters" if self.algorithm == "bpe" else self.algorithm
+            raise ConfigError(
+                f"a vocabulary of {kind} needs an unknown token among its special tokens, got {names}",
+                fix="add [UNK]" if self.algorithm == "wordpiece" else "add <unk>",
+            )
         if self.vocab_size < self.least_size:
             alphabet = "256 bytes and " if self.least_size > len(names) + 1 else ""
             raise ConfigError(
@@ -164,6 +173,19 @@ class TokenizerSpec:
     def byte_level(self) -> bool:
         """Whether the alphabet is the 256 bytes."""
         return self.family == "bpe"
+
+    @property
+    def by_words(self) -> bool:
+        """Whether tokens are whole words or single characters, and nothing is joined."""
+        return self.algorithm in ("words", "chars")
+
+    @property
+    def needs_unknown(self) -> bool:
+        """Whether the model cannot do without a token for what has none."""
+        if self.family == "characters":
+            # with scores, as in sentencepiece, even where bytes are there to fall back to
+            return self.splitter == "metaspace" or not self.has_byte_tokens
+        return self.family == "wordpiece" or (self.family == "unigram" and not self.has_byte_tokens)
 
     @property
     def normalizers(self) -> tuple[str, ...]:

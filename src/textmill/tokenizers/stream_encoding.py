@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from textmill.errors import NotSupportedError
 from textmill.ops.split import PATTERNS, splitter
+from textmill.tokenizers.normalizing import normalize
 from textmill.tokenizers.pipeline import Buffer, Pipeline
 from textmill.tokenizers.steps import BertNormalizer, BertSplit, Form, Lowercase, StripAccents
 
@@ -11,9 +12,9 @@ _LEAST_BYTES = 1 << 16
 _LOCAL = (BertNormalizer, Form, Lowercase, StripAccents)
 """Normalisers that do not look across a blank."""
 _FIRST_VISIBLE, _LAST_VISIBLE = 0x21, 0x7E
-# a Han character before a comma or a full stop
-_CHINESE_STOPS = ("。".encode(), "，".encode())
-_FIRST_HAN, _LAST_HAN = 0xE4, 0xE9
+# a Han character before a comma or a full stop; of its block every code point is a letter
+_CHINESE_STOPS = "。，"
+_FIRST_HAN, _LAST_HAN = "\u4e00".encode(), "\u9fff".encode()
 
 
 def check_streamable(pipeline: Pipeline, *, allow_special: bool) -> None:
@@ -21,7 +22,7 @@ def check_streamable(pipeline: Pipeline, *, allow_special: bool) -> None:
 
     Raises:
         NotSupportedError: the splitter is not a published one, the model sees a text as one sentence, or an added token
-            has white space in it or around it.
+            has white space in it or around it, or a Chinese comma or full stop.
     """
     pattern = pipeline.byte_level_split
     published = pattern is not None and splitter(pattern).name in PATTERNS
@@ -32,10 +33,16 @@ def check_streamable(pipeline: Pipeline, *, allow_special: bool) -> None:
             fix="encode line by line, or document by document",
         )
     for token in pipeline.added:
-        spaced = token.lstrip or token.rstrip or token.single_word or any(map(str.isspace, token.content))
-        if spaced and (allow_special or not token.special):
+        if token.special and not allow_special:
+            continue
+        # as they stand in the text in which the token is looked for
+        steps = pipeline.normalizers if token.normalized else ()
+        content, stops = normalize(token.content, steps), normalize(_CHINESE_STOPS, steps)
+        spaced = token.lstrip or token.rstrip or token.single_word or any(map(str.isspace, content))
+        if spaced or not set(stops).isdisjoint(content):
+            what = "takes white space along" if spaced else "has a Chinese comma or full stop in it"
             raise NotSupportedError(
-                f"encoding a stream with the added token {token.content!r}, which takes white space along",
+                f"encoding a stream with the added token {token.content!r}, which {what}",
                 fix="encode document by document",
             )
 
@@ -71,8 +78,17 @@ def safe_cut(data: bytes | bytearray) -> int:
     found = 0
     for stop in _CHINESE_STOPS:
         place = len(data)
-        while (place := data.rfind(stop, 0, place)) > 2:
-            if _FIRST_HAN <= data[place - 3] <= _LAST_HAN:
+        while (place := data.rfind(stop.encode(), 0, place)) > 2:
+            if _is_han(data[place - 3 : place]):
                 found = max(found, place)
                 break
     return found
+
+
+def _is_han(three: bytes | bytearray) -> bool:
+    """Whether the bytes are a character from U+4E00 to U+9FFF; what stands before them are symbols.
+
+    >>> [_is_han(character.encode()) for character in "\\u4dff一\\u9fff\\ua000"]
+    [False, True, True, False]
+    """
+    return _FIRST_HAN <= three <= _LAST_HAN and three[1] & 0xC0 == three[2] & 0xC0 == 0x80

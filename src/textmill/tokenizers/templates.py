@@ -49,11 +49,13 @@ def finished(
     truncation: Truncation | None = None,
     padding: Padding | None = None,
     add_special: bool = True,
+    overflow: bool = True,
 ) -> Row:
     """The row of a text, or of two: truncated, put into the template, padded.
 
     Args:
         first, second: ids without special tokens.
+        overflow: whether what truncation cuts off is wanted; a long text has many rows of it.
 
     >>> from textmill.tokenizers.steps import Slot
     >>> cls = Template(
@@ -74,7 +76,8 @@ def finished(
             raise ConfigError(
                 f"max_length {truncation.max_length} has no room for {taken} special tokens", fix="allow more tokens"
             )
-        rows = truncated(rows, dataclasses.replace(truncation, max_length=truncation.max_length - taken))
+        room = dataclasses.replace(truncation, max_length=truncation.max_length - taken)
+        rows = truncated(rows, room, overflow=overflow)
     row = merged(rows) if template is None else filled(template, rows, add_special=add_special)
     return row if padding is None else padded_rows([row], padding)[0]
 
@@ -109,8 +112,8 @@ def text_row(ids: np.ndarray | Sequence[int], text: int) -> Row:
 # truncation
 
 
-def truncated(rows: Sequence[Row], rule: Truncation) -> list[Row]:
-    """One row or two, with no more tokens together than the rule allows; what is cut off overflows.
+def truncated(rows: Sequence[Row], rule: Truncation, *, overflow: bool = True) -> list[Row]:
+    """One row or two, with no more tokens together than the rule allows; what is cut off overflows, if that is wanted.
 
     Raises:
         ConfigError: the stride leaves no progress.
@@ -126,7 +129,7 @@ def truncated(rows: Sequence[Row], rule: Truncation) -> list[Row]:
         wanted = _longest_first(lengths, rule.max_length)
     else:
         wanted = _only_one(lengths, excess, rule.strategy)
-    return [cut(row, length, rule) for row, length in zip(rows, wanted, strict=True)]
+    return [cut(row, length, rule, overflow=overflow) for row, length in zip(rows, wanted, strict=True)]
 
 
 def _longest_first(lengths: Sequence[int], most: int) -> list[int]:
@@ -153,7 +156,7 @@ def _only_one(lengths: Sequence[int], excess: int, strategy: str) -> list[int]:
     return [length - excess if text == which else length for text, length in enumerate(lengths)]
 
 
-def cut(row: Row, most: int, rule: Truncation) -> Row:
+def cut(row: Row, most: int, rule: Truncation, *, overflow: bool = True) -> Row:
     """At most so many tokens of the row; windows of the same length over the rest overflow, the nearest first.
 
     Neighbouring windows share `rule.stride` tokens.
@@ -165,7 +168,7 @@ def cut(row: Row, most: int, rule: Truncation) -> Row:
     if most >= length:
         return row
     if most == 0:
-        return dataclasses.replace(_part(row, 0, 0), overflow=(row,))
+        return dataclasses.replace(_part(row, 0, 0), overflow=(row,) if overflow else ())
     if rule.stride >= most:
         raise ConfigError(
             f"the stride {rule.stride} must be smaller than the {most} tokens that are left of a text",
@@ -178,6 +181,8 @@ def cut(row: Row, most: int, rule: Truncation) -> Row:
         else:
             windows.append((max(length - done - most, 0), length - done))
         if windows[-1][0] == 0 if rule.direction == "left" else windows[-1][1] == length:
+            break
+        if not overflow:
             break
     first, *others = [_part(row, start, stop) for start, stop in windows]
     return dataclasses.replace(first, overflow=tuple(others))

@@ -13,6 +13,7 @@ from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import TokenBytes
 from textmill.tokenizers import files, spans
 from textmill.tokenizers.added import finders_of
+from textmill.tokenizers.arguments import check_threads, flat_bytes, several, text_bytes, whole_numbers
 from textmill.tokenizers.batching import PadTo, TokenBatch, batch_rows, padding_of, token_batch
 from textmill.tokenizers.decoding import Decoder, Stream
 from textmill.tokenizers.engines import (
@@ -21,11 +22,13 @@ from textmill.tokenizers.engines import (
     PatternEngine,
     Place,
     Spans,
+    check_noise,
     decoder_of,
     engine_of,
+    joined_ids,
     joined_spans,
 )
-from textmill.tokenizers.pipeline import TEXT, Buffer, Pipeline, fingerprint, utf8
+from textmill.tokenizers.pipeline import TEXT, Buffer, Pipeline, fingerprint
 from textmill.tokenizers.spec import TokenizerSpec
 from textmill.tokenizers.steps import Truncation
 from textmill.tokenizers.stream_encoding import check_streamable, cut_stream
@@ -100,20 +103,20 @@ class Tokenizer:
         return str(self.pipeline.strings[id])
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
-        """The ids of the text."""
-        return self._encode(utf8(text), allow_special).tolist()
+        """The ids of the text, a string; see `encode_array` for bytes."""
+        return self._encode(text_bytes(text), allow_special).tolist()
 
     def encode_batch(self, texts: Iterable[str], *, allow_special: bool = False) -> list[list[int]]:
         """The ids of each text."""
-        return [self._encode(utf8(text), allow_special).tolist() for text in texts]
+        return [self._encode(text_bytes(text), allow_special).tolist() for text in several(texts)]
 
     def encode_array(self, data: str | Buffer, *, allow_special: bool = False) -> np.ndarray:
         """int32 ids of UTF-8 data: the fast path. Releases the GIL while it works.
 
         Raises:
-            DataError: 2 GiB or more in one text.
+            DataError: neither a string nor bytes, or 2 GiB or more in one text.
         """
-        return self._encode(utf8(data) if isinstance(data, str) else _flat(data), allow_special)
+        return self._encode(flat_bytes(data), allow_special)
 
     def encode_documents(
         self, documents: Iterable[str | Buffer], *, allow_special: bool = False, threads: int = 1
@@ -123,15 +126,17 @@ class Tokenizer:
         The fastest way to encode many texts; the result is the same for any number of threads.
 
         Raises:
+            ConfigError: one text in place of a list, or threads below 1.
             DataError: 2 GiB or more in one document.
         """
-        texts = [utf8(document) if isinstance(document, str) else _flat(document) for document in documents]
+        check_threads(threads)
+        texts = [flat_bytes(document) for document in several(documents, "documents")]
         if isinstance(self._engine, DocumentEngine) and self._finders[allow_special] is None:
             return self._engine.encode_documents(texts, Place(True, allow_special), threads)
         arrays = [self._encode(text, allow_special) for text in texts]
         offsets = np.zeros(len(arrays) + 1, dtype=np.int64)
         np.cumsum([len(array) for array in arrays], out=offsets[1:])
-        return _joined(arrays), offsets
+        return joined_ids(arrays), offsets
 
     def encode_spans_array(
         self, data: str | Buffer, *, unit: Literal["characters", "bytes"] = "characters", allow_special: bool = False
@@ -147,7 +152,7 @@ class Tokenizer:
         """
         if unit not in ("characters", "bytes"):
             raise ConfigError(f"unit must be 'characters' or 'bytes', got {unit!r}", fix="use one of the two")
-        text = utf8(data) if isinstance(data, str) else _flat(data)
+        text = flat_bytes(data)
         if isinstance(self._engine, PatternEngine) and self._finders[allow_special] is None:
             workspace = self._engine.workspace
             return workspace.byte_spans(text) if unit == "bytes" else workspace.character_spans(text)
@@ -174,16 +179,16 @@ class Tokenizer:
             template: puts the tokenizer's special tokens around, such as [CLS] and [SEP].
 
         Raises:
-            ConfigError: no room for the special tokens, or not as many pairs as texts.
+            ConfigError: no room for the special tokens, not as many pairs as texts, no list, or a wrong `pad_to`.
             NotSupportedError: there is no token to pad with.
         """
         own = self.pipeline.truncation
         rows = batch_rows(
-            [self._encode(utf8(text), allow_special) for text in texts],
-            None if pairs is None else [self._encode(utf8(text), allow_special) for text in pairs],
+            [self._encode(text_bytes(text), allow_special) for text in several(texts)],
+            None if pairs is None else [self._encode(text_bytes(text), allow_special) for text in several(pairs)],
             self.pipeline,
             truncation=own if max_length is None else dataclasses.replace(own or Truncation(), max_length=max_length),
-            padding=None if pad_to is None else padding_of(self.pipeline, pad_to, max_length, multiple_of),
+            padding=padding_of(self.pipeline, pad_to, max_length, multiple_of),
             template=template,
         )
         return token_batch(rows)
@@ -202,8 +207,8 @@ class Tokenizer:
             NotSupportedError: tokens of this tokenizer may depend on text that is far away.
         """
         check_streamable(self.pipeline, allow_special=allow_special)
-        data = (utf8(chunk) if isinstance(chunk, str) else _flat(chunk) for chunk in chunks)
-        return (self._encode(part, allow_special) for part in cut_stream(data))
+        parts = cut_stream(map(flat_bytes, several(chunks, "chunks")))
+        return (self._encode(part, allow_special) for part in parts)
 
     def encode_sampled(
         self,
@@ -224,7 +229,9 @@ class Tokenizer:
         Raises:
             ConfigError: a setting that the model has no use for, or that is out of range.
         """
-        return self._encode(utf8(text), allow_special, Noise(seed, dropout, alpha)).tolist()
+        noise = Noise(seed, dropout, alpha)
+        check_noise(self.pipeline.model, noise)
+        return self._encode(text_bytes(text), allow_special, noise).tolist()
 
     def n_best(self, text: str, n: int) -> list[tuple[float, list[int]]]:
         """(log probability, ids) of the n best segmentations of a Unigram model, the best first.
@@ -236,7 +243,7 @@ class Tokenizer:
             raise NotSupportedError(
                 "the n best segmentations of this tokenizer", fix="use a sentencepiece unigram model"
             )
-        return self._engine.n_best(utf8(text), n)
+        return self._engine.n_best(text_bytes(text), n)
 
     def spans(self, text: str, *, allow_special: bool = False) -> list[tuple[int, int]]:
         """(start, end) in characters of the text, for each id of `encode`; see `encode_with_spans`."""
@@ -248,7 +255,7 @@ class Tokenizer:
         Neighbours overlap by a character where a token ends inside one. These are the offsets of `tokenizers`.
         They are characters of the text as it was given, also where it was normalised.
         """
-        data = utf8(text)
+        data = text_bytes(text)
         ids, starts, ends = self._encode_with_spans(data, allow_special)
         found = spans.in_characters(data, starts, ends)
         if self.pipeline.trim_offsets:
@@ -269,7 +276,7 @@ class Tokenizer:
             ids = [id for id in ids if id not in special]
         if isinstance(self._decoder, TokenBytes):
             return self.decode_bytes(ids).decode("utf-8", "replace")
-        return self._decoder.decode(_whole_numbers(ids))
+        return self._decoder.decode(whole_numbers(ids))
 
     def decode_bytes(self, ids: Sequence[int] | np.ndarray) -> bytes:
         """The bytes of the ids: with byte-level BPE exactly what was encoded.
@@ -278,8 +285,8 @@ class Tokenizer:
             DataError: an id is not in the vocabulary.
         """
         if isinstance(self._decoder, TokenBytes):
-            return self._decoder.decode(_whole_numbers(ids))
-        return self._decoder.decode_bytes(_whole_numbers(ids))
+            return self._decoder.decode(whole_numbers(ids))
+        return self._decoder.decode_bytes(whole_numbers(ids))
 
     def stream(self) -> StreamDecoder | Stream:
         """A decoder that takes ids one at a time."""
@@ -309,14 +316,14 @@ class Tokenizer:
             start: a bpe tokenizer whose merges come first: training goes on from there, as if it had never stopped.
 
         Raises:
-            ConfigError: a setting out of range or unknown.
+            ConfigError: a setting out of range or unknown, or one text in place of a list.
             DataError: no text, or too little for the vocabulary.
         """
         from textmill.tokenizers import training
 
         spec = training.resolve(spec, settings)
         first = None if start is None else start.pipeline
-        return cls(training.train(texts, spec, progress, threads=threads, start=first))
+        return cls(training.train(several(texts), spec, progress, threads=threads, start=first))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes a folder that `transformers.AutoTokenizer` opens, or, to a path ending in .json, tokenizer.json alone.
@@ -369,14 +376,14 @@ class Tokenizer:
     def _encode(self, data: Buffer, allow_special: bool, noise: Noise | None = None) -> np.ndarray:
         finder = self._finders[allow_special]
         if finder is None:
-            return _joined(self._engine.encode(data, Place(True, allow_special, noise)))
+            return joined_ids(self._engine.encode(data, Place(True, allow_special, noise)))
         blocks = []
         for start, stop, id in finder.cut(data, 0, len(data), allow_special=allow_special):
             if id == TEXT:
                 blocks += self._engine.encode(data[start:stop], Place(start == 0, allow_special, noise))
             else:
                 blocks.append(np.array([id], dtype=np.int32))
-        return _joined(blocks)
+        return joined_ids(blocks)
 
     def _encode_with_spans(self, data: Buffer, allow_special: bool) -> Spans:
         finder = self._finders[allow_special]
@@ -390,23 +397,3 @@ class Tokenizer:
             else:
                 rows.append((np.array([id], dtype=np.int32), np.array([start]), np.array([stop])))
         return joined_spans(rows)
-
-
-def _whole_numbers(ids: Sequence[int] | np.ndarray) -> np.ndarray:
-    array = np.asarray(ids)
-    if array.size and array.dtype.kind not in "iu":
-        raise DataError(f"ids must be whole numbers of 64 bits, got {array.dtype}", fix="give token ids")
-    return array.ravel() if array.size else array.astype(np.int64).ravel()
-
-
-def _flat(data: Buffer) -> Buffer:
-    """The data as bytes, or as a view whose elements are bytes."""
-    if isinstance(data, memoryview) and data.format == "B" and data.ndim == 1 and data.c_contiguous:
-        return data
-    return bytes(data)
-
-
-def _joined(arrays: list[np.ndarray]) -> np.ndarray:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype=np.int32)

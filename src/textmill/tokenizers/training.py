@@ -65,7 +65,7 @@ def train(
         ConfigError: a special token is a word of the text, or settings that exclude one another.
         DataError: no text, too little for the vocabulary, or 2 GiB or more in one text.
     """
-    if spec.super_words:
+    if spec.super_words and start is None:
         return _super_words(texts, spec, progress, threads)
     counts = count_pieces(texts, counting_front(spec), threads=threads)
     return train_on_counts(counts, spec, progress, threads=threads, start=start)
@@ -84,7 +84,7 @@ def train_on_counts(
     Raises:
         ConfigError: merges across words were asked for, which need the lines of the text.
     """
-    if spec.super_words:
+    if spec.super_words and start is None:
         raise ConfigError("super_words needs the text itself, not counts of its pieces", fix="give the text")
     if len(counts) == 0:
         raise DataError("there is no text to train a tokenizer on", fix="give at least one text that is not empty")
@@ -145,10 +145,16 @@ def _first_merges(start: Pipeline | None, spec: TokenizerSpec) -> list[Any]:
         return []
     kind: type = BpeModel if spec.byte_level else CharacterBpeModel
     merges = start.model.merges if isinstance(start.model, kind) and hasattr(start.model, "merges") else None
-    if spec.algorithm != "bpe" or merges is None:
+    if spec.algorithm != "bpe" or merges is None or spec.super_words:
         raise ConfigError(
-            f"training of {spec.algorithm} can't go on from this tokenizer: it has no merges of that kind",
-            fix="start from a bpe tokenizer that was trained with the same settings",
+            f"training of {spec.algorithm} can't go on from this tokenizer: it has no list of merges of that kind",
+            fix="start from a bpe tokenizer of merges (not of scores or ranks), without super_words; or extend one",
+        )
+    front, wanted = (start.normalizers, start.splits), front_of(spec)
+    if front != (wanted.normalizers, wanted.splits):
+        raise ConfigError(
+            "training can't go on from a tokenizer that normalises or splits otherwise",
+            fix="use the --split, --normalize and --digits that it was trained with",
         )
     return list(merges)
 
@@ -233,6 +239,7 @@ def _characters(work: _Work) -> CharacterBpeModel:
         seed_merges=work.first_merges,
         progress=work.progress,
     )
+    _check_specials(spec, (left + right for left, right in found.merges))
     tokens = {token: id for id, token in enumerate(found.vocabulary)}
     if spec.family == "end_of_word" or spec.splitter != "metaspace":
         return CharacterBpeModel(
@@ -277,12 +284,26 @@ def _wordpiece(work: _Work) -> WordPieceModel:
         max_token_length=spec.max_token_length,
         progress=work.progress,
     )
+    _check_specials(spec, (left + right.removeprefix("##") for left, right in found.merges))
     unknown = unknown_of(spec.specials)
     if unknown is None:
         raise ConfigError(
             f"a wordpiece vocabulary needs an unknown token, the special tokens are {spec.specials}", fix="add [UNK]"
         )
     return WordPieceModel(tokens={token: id for id, token in enumerate(found.vocabulary)}, unknown=unknown)
+
+
+def _check_specials(spec: TokenizerSpec, words: Iterable[str]) -> None:
+    """Checks that the text has taught no special token.
+
+    Raises:
+        ConfigError: it has.
+    """
+    taught = set(spec.specials).intersection(words)
+    if taught:
+        raise ConfigError(
+            f"the special token {min(taught)!r} is also a word of the text", fix="choose a name that no text has"
+        )
 
 
 def _alphabet(spec: TokenizerSpec, reserved: tuple[str, ...], *, prefix: str = "", suffix: str = "") -> Any:
@@ -339,6 +360,7 @@ def _words(work: _Work) -> WordsModel:
         for piece, count in work.counts.to_mapping().items()
         if count >= spec.min_frequency
     )
+    _check_specials(spec, (word for _, word in by_count))
     words = dict.fromkeys([*spec.specials, *spec.initial_alphabet, *(word for _, word in by_count)])
     most = len(spec.specials) + len(spec.initial_alphabet) + spec.limit_alphabet if spec.limit_alphabet else None
     kept = list(words)[: min(spec.vocab_size, most or spec.vocab_size)]

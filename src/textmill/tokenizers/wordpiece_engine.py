@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textmill.errors import ConfigError
 from textmill.ops.memory import padded
 from textmill.ops.wordpiece import BertEncoder, BertRules
 from textmill.tokenizers.encoders import unknown_id
@@ -29,8 +28,7 @@ class WordPieceEngine(threading.local):
         if place.noise is None:
             return [self._encoder.encode(padded(data), 0, len(data))]
         seed, probability, _ = place.noise
-        if probability is None:
-            raise ConfigError("sampling from a wordpiece model needs dropout", fix="use dropout=0.1")
+        assert probability is not None
         return [self._encoder.encode_with_dropout(padded(data), 0, len(data), probability=probability, seed=seed)]
 
     def encode_documents(

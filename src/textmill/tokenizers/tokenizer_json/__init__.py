@@ -4,6 +4,7 @@ What a file asks for and textmill does not do raises `NotSupportedError` naming 
 the ids that `tokenizers` gives, special tokens in the text apart.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from textmill.tokenizers.tokenizer_json.checks import is_text, optional, steps_o
 __all__ = ["from_schema", "read_tokenizer_json", "to_schema"]
 
 _VERSION = "1.0"
+_END_OF_TEXT = "textmill_end_of_text"
 
 
 def read_tokenizer_json(path: Path) -> Pipeline:
@@ -60,7 +62,7 @@ def from_schema(value: Any, where: str = "tokenizer.json") -> Pipeline:
         truncation=processors.read_truncation(value.get("truncation"), where),
         padding=processors.read_padding(value.get("padding"), where),
     )
-    pipeline = pipeline.find_end_of_text()
+    pipeline = _with_end_of_text(pipeline, value["model"])
     if not pipeline.vocab_size:
         raise FormatError(f"{where} has no tokens")
     return pipeline
@@ -74,6 +76,11 @@ def to_schema(pipeline: Pipeline) -> dict[str, Any]:
     """
     from textmill.tokenizers.tokenizer_json import processors, step_tables, writing_models
 
+    model = writing_models.write_model(pipeline)
+    unmarked = dataclasses.replace(pipeline, end_of_text=None)
+    if unmarked.find_end_of_text().end_of_text != pipeline.end_of_text:
+        # not the token that its name says: other readers pass over this entry
+        model = {_END_OF_TEXT: pipeline.end_of_text} | model
     return {
         "version": _VERSION,
         "truncation": processors.write_truncation(pipeline.truncation),
@@ -83,8 +90,16 @@ def to_schema(pipeline: Pipeline) -> dict[str, Any]:
         "pre_tokenizer": _joined(step_tables.write_splitters(pipeline.splits), "pretokenizers"),
         "post_processor": processors.write_finish(pipeline.finish, pipeline.strings),
         "decoder": _joined([step_tables.write_decoder(step) for step in pipeline.decoders], "decoders"),
-        "model": writing_models.write_model(pipeline),
+        "model": model,
     }
+
+
+def _with_end_of_text(pipeline: Pipeline, model: dict[str, Any]) -> Pipeline:
+    if _END_OF_TEXT not in model:
+        return pipeline.find_end_of_text()
+    name = model[_END_OF_TEXT]
+    known = isinstance(name, str) and name in pipeline.special_tokens
+    return dataclasses.replace(pipeline, end_of_text=name if known else None)
 
 
 def _joined(parts: Sequence[dict[str, Any]], key: str) -> dict[str, Any] | None:

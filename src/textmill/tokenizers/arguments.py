@@ -65,7 +65,8 @@ def whole_numbers(ids: Sequence[int] | np.ndarray) -> np.ndarray:
 
 
 def check_threads(threads: int) -> None:
-    """
+    """Checks that a thread is left to work.
+
     Raises:
         ConfigError: less than one.
     """

@@ -286,10 +286,7 @@ def _wordpiece(work: _Work) -> WordPieceModel:
     )
     _check_specials(spec, (left + right.removeprefix("##") for left, right in found.merges))
     unknown = unknown_of(spec.specials)
-    if unknown is None:
-        raise ConfigError(
-            f"a wordpiece vocabulary needs an unknown token, the special tokens are {spec.specials}", fix="add [UNK]"
-        )
+    assert unknown is not None, "the settings were checked"
     return WordPieceModel(tokens={token: id for id, token in enumerate(found.vocabulary)}, unknown=unknown)
 
 

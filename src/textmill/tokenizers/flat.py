@@ -120,11 +120,13 @@ def encode_documents(
         pool: encoders for the other threads.
     """
     parts = []
+    # threads hand the interpreter to one another between groups: fewer of them wait less
+    most_bytes = GROUP_BYTES if threads <= 1 else 2 * GROUP_BYTES
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)), out=bounds[1:])
     for first, after in _groups(bounds, _PART_BYTES):
         part, within = documents[first:after], bounds[first : after + 1]
-        groups = [(part[i:k], within[i : k + 1] - within[i]) for i, k in _groups(within, GROUP_BYTES)]
+        groups = [(part[i:k], within[i : k + 1] - within[i]) for i, k in _groups(within, most_bytes)]
         alone = threads <= 1 or len(groups) == 1
         parts.append(_in_turn(groups, own) if alone else _in_threads(groups, own, pool, threads))
     if len(parts) == 1:

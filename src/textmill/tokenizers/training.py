@@ -105,7 +105,7 @@ def train_on_counts(
 def _finished(front: Pipeline, model: Model, spec: TokenizerSpec) -> Pipeline:
     """The tokenizer, if it has as many ids as were asked for."""
     pipeline = dataclasses.replace(front, model=model, added=_added(spec))
-    size = len(pipeline.strings)
+    size = pipeline.vocab_size
     if size > spec.vocab_size:
         raise ConfigError(
             f"the text's characters and the special tokens take {size} ids, vocab_size is {spec.vocab_size}",

@@ -352,11 +352,7 @@ class BertEncoder(_Encoder):
         return self._encode(text, start, stop, _NO_ENDS, found, probability=probability, seed=seed).arrays()[0]
 
     def count(self, text: np.ndarray, start: int, stop: int) -> int:
-        """How many ids `encode` would give.
-
-        Raises:
-            DataError: as in `encode`.
-        """
+        """How many ids `encode` would give; the errors are the same."""
         _check_text(text, start, stop)
         counted = _Counted()
         self._encode(text, start, stop, _NO_ENDS, counted)

@@ -89,7 +89,8 @@ def digest(entries: list[dict[str, Any]]) -> str:
         lost = [_rest(entry["name"], group) for entry in group if not entry["reached"]]
         missed = f", **not reached** for {', '.join(lost)}" if lost else ""
         rows.append(
-            f"| {_common(group, peer)} (`{benchmark}`) | {peer} | {_figure(figures[0])} to {_figure(figures[-1])} | {goal}{missed} |"
+            f"| {_common(group, peer)} (`{benchmark}`) | {peer} | {_figure(figures[0])} to {_figure(figures[-1])} "
+            f"| {goal}{missed} |"
         )
     return "\n".join(["| work | against | figure | goal |", "|---|---|---|---|", *rows])
 

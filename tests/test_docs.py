@@ -120,7 +120,9 @@ def test_the_list_of_methods_is_whole() -> None:
 
 
 def test_places_for_figures_name_a_benchmark() -> None:
-    names = [name for page in PAGES for name in re.findall(r"<!-- figure: ([\w-]+)[ \w.-]* -->", page.read_text("utf-8"))]
+    names = [
+        name for page in PAGES for name in re.findall(r"<!-- figure: ([\w-]+)[ \w.-]* -->", page.read_text("utf-8"))
+    ]
     assert names
     assert set(names) <= set(NAMES)
 

@@ -4,8 +4,6 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from textmill.config import from_json
 from textmill.errors import ConfigError, DataError
 from textmill.ops.bpe import Merges, PieceCounts, train_merges
@@ -318,7 +316,7 @@ def _alphabet(spec: TokenizerSpec, reserved: tuple[str, ...], *, prefix: str = "
 
 def _unigram(work: _Work) -> UnigramModel:
     spec = work.spec
-    from textmill.ops.bpe.alphabet import kept_characters
+    from textmill.ops.bpe.alphabet import character_totals, kept_characters
     from textmill.ops.unigram.piece_rules import PieceRules
     from textmill.ops.unigram.train import train_unigram
 
@@ -362,17 +360,3 @@ def _words(work: _Work) -> WordsModel:
     most = len(spec.specials) + len(spec.initial_alphabet) + spec.limit_alphabet if spec.limit_alphabet else None
     kept = list(words)[: min(spec.vocab_size, most or spec.vocab_size)]
     return WordsModel(tokens={word: id for id, word in enumerate(kept)}, unknown=unknown_of(spec.specials))
-
-
-def character_totals(counts: PieceCounts) -> dict[str, int]:
-    """How often each character stands in the text that was counted."""
-    from textmill.ops.bpe import cpu_alphabet as kernels
-
-    totals, forms = np.zeros(kernels.NUM_CODES, np.int64), np.zeros(kernels.NUM_CODES, np.uint8)
-    bad = int(kernels.count_characters(counts.arena, counts.offsets, counts.counts, totals, forms))
-    if bad >= 0:
-        raise DataError(
-            f"training on characters needs UTF-8, got the piece {counts.piece(bad)[:40]!r}",
-            fix="decode the text with errors='replace' first, or train on bytes",
-        )
-    return {chr(code): int(totals[code]) for code in np.flatnonzero(totals).tolist()}

@@ -89,12 +89,21 @@ class CharacterStream:
     stream: Stream
 
 
-def characters_of(pieces: PieceCounts, alphabet: Alphabet) -> CharacterStream:
-    """The pieces' characters as symbols of the alphabet.
+def character_totals(pieces: PieceCounts) -> dict[str, int]:
+    """How often each character stands in the text that was counted.
+
+    >>> character_totals(PieceCounts.from_mapping({b"aab": 3, b"b": 2}))
+    {'a': 6, 'b': 5}
 
     Raises:
-        DataError: a piece is not UTF-8, or the arrays do not fit together (see `PieceCounts.check`).
+        DataError: as `characters_of`.
     """
+    totals, _ = _counted_characters(pieces)
+    return {chr(code): int(totals[code]) for code in np.flatnonzero(totals).tolist()}
+
+
+def _counted_characters(pieces: PieceCounts) -> tuple[np.ndarray, np.ndarray]:
+    """(int64: how often each code point stands in the text, uint8: in which of the four places)."""
     pieces.check()
     totals, forms = np.zeros(kernels.NUM_CODES, np.int64), np.zeros(kernels.NUM_CODES, np.uint8)
     bad = int(kernels.count_characters(pieces.arena, pieces.offsets, pieces.counts, totals, forms))
@@ -103,6 +112,16 @@ def characters_of(pieces: PieceCounts, alphabet: Alphabet) -> CharacterStream:
             f"training on characters needs UTF-8, got the piece {pieces.piece(bad)[:40]!r}",
             fix="decode the text with errors='replace' first, or train on bytes",
         )
+    return totals, forms
+
+
+def characters_of(pieces: PieceCounts, alphabet: Alphabet) -> CharacterStream:
+    """The pieces' characters as symbols of the alphabet.
+
+    Raises:
+        DataError: a piece is not UTF-8, or the arrays do not fit together (see `PieceCounts.check`).
+    """
+    totals, forms = _counted_characters(pieces)
     codes = np.flatnonzero(forms)
     counted = {chr(code): int(totals[code]) for code in codes.tolist()}
     left_out, cutting = kept_characters(counted, alphabet)

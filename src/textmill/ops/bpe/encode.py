@@ -12,7 +12,7 @@ from textmill.ops.bpe import cpu_encode as kernels
 from textmill.ops.bpe import cpu_merge as merging
 from textmill.ops.bpe import cpu_spans as spans_kernels
 from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
-from textmill.ops.bpe.keys import bad_ends, check_block
+from textmill.ops.bpe.keys import bad_ends, check_block, check_out
 from textmill.ops.bpe.tables import NO_LIMIT, Tables, add_vocabulary, contents_of, new_table
 from textmill.ops.memory import PADDING
 
@@ -182,11 +182,7 @@ class BpeEncoder:
             DataError: as in `encode`, or `out` is too small.
         """
         ends = check_block(text, start, ends, num_pieces)
-        needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
-            raise DataError(
-                f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
-            )
+        check_out(out, (int(ends[-1]) if len(ends) else 0) + OUT_SLACK)
         with self._lock:
             self._state[kernels.WRITTEN] = 0
             self._encode(text, start, ends, _NO_MARKS, _NO_MARKS, FlatIds.within(out))

@@ -94,6 +94,18 @@ def check_block(text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int 
     return ends[:count]
 
 
+def check_out(out: np.ndarray, needed: int) -> None:
+    """Checks that a kernel may write so many ids to the array.
+
+    Raises:
+        DataError: it is no contiguous int32 array to be written to, or too small.
+    """
+    if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
+        raise DataError(
+            f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
+        )
+
+
 def bad_ends() -> DataError:
     """The error for ends that do not grow."""
     return DataError("the ends of pieces must grow from piece to piece", fix="pass the ends a splitter wrote")

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from textmill.errors import ConfigError, DataError
-from textmill.ops.bpe.keys import bad_ends, check_block
+from textmill.ops.bpe.keys import bad_ends, check_block, check_out
 from textmill.ops.character_bpe import cpu_encode as kernels
 from textmill.ops.character_bpe import cpu_pairs as layout
 from textmill.ops.character_bpe.cpu_blanks import cut_sentences
@@ -207,11 +207,7 @@ class CharacterBpeEncoder:
             DataError: as in `encode`, or `out` is too small.
         """
         ends = check_block(text, start, ends, num_pieces)
-        needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
-            raise DataError(
-                f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
-            )
+        check_out(out, (int(ends[-1]) if len(ends) else 0) + OUT_SLACK)
         with self._lock:
             return self._encode(text, start, ends, out, _NO_ENDS)
 

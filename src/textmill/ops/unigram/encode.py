@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from textmill.errors import DataError
-from textmill.ops.bpe.keys import bad_ends, check_block
+from textmill.ops.bpe.keys import bad_ends, check_block, check_out
 from textmill.ops.memory import PADDING
 from textmill.ops.unigram import cpu_cache as cache
 from textmill.ops.unigram import cpu_emit as words
@@ -139,11 +139,7 @@ class UnigramEncoder:
             DataError: as in `encode`, or `out` is too small.
         """
         ends = check_block(text, start, ends, num_pieces)
-        needed = (int(ends[-1]) if len(ends) else 0) + OUT_SLACK
-        if out.dtype != np.int32 or not out.flags.c_contiguous or not out.flags.writeable or len(out) < needed:
-            raise DataError(
-                f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
-            )
+        check_out(out, (int(ends[-1]) if len(ends) else 0) + OUT_SLACK)
         return self._encode(text, start, ends, out, _NONE)
 
     def encode_with_ends(

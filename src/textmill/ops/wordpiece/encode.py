@@ -8,7 +8,7 @@ from typing import NoReturn
 import numpy as np
 
 from textmill.errors import ConfigError, DataError, NotSupportedError
-from textmill.ops.bpe.keys import bad_ends, check_block
+from textmill.ops.bpe.keys import bad_ends, check_block, check_out
 from textmill.ops.memory import PADDING
 from textmill.ops.wordpiece import cpu_encode as kernels
 from textmill.ops.wordpiece import cpu_match as trie
@@ -231,12 +231,8 @@ class WordPieceEncoder(_Encoder):
             DataError: as in `encode`, or `out` is too small.
         """
         ends = check_block(text, start, ends, num_pieces)
-        needed = _last(ends) + OUT_SLACK
-        if out.dtype != np.int32 or not (out.flags.c_contiguous and out.flags.writeable) or len(out) < needed:
-            raise DataError(
-                f"out must be contiguous int32 of {needed} or more, got {len(out)} of {out.dtype}", fix="enlarge it"
-            )
         size = _last(ends)
+        check_out(out, size + OUT_SLACK)
         return self._encode(text, start, start + size, ends, _Found(size, out=out)).used
 
     def encode_with_ends(

@@ -18,7 +18,7 @@ import numpy as np
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import PieceCounts
 from textmill.ops.bpe import cpu_alphabet as kernels
-from textmill.ops.bpe.alphabet import Alphabet, kept_characters
+from textmill.ops.bpe.alphabet import Alphabet, character_totals, kept_characters
 from textmill.ops.bpe.trainer import Progress, Rules
 from textmill.tokenizers.added import AddedTokenFinder
 from textmill.tokenizers.counting import count_pieces
@@ -32,7 +32,6 @@ from textmill.tokenizers.surgery.edit import Edit, appended, grown
 from textmill.tokenizers.surgery.scores import fitted, is_normal, offset_between
 from textmill.tokenizers.surgery.segments import Segmenter
 from textmill.tokenizers.tokenizer import Tokenizer
-from textmill.tokenizers.training import character_totals
 
 _BLANKS_REPLACED = Replace(pattern=" ", content="▁")
 _LONGEST_PIECE = 16

@@ -2,12 +2,10 @@
 
 Documents are copied one after the other into a buffer that stays in the CPU's second-level cache, cut into pieces and
 encoded there, and their ids written to the place where they stay. With several threads, each takes the next group of
-documents, and writes to a part of the result that has room for the longest possible answer; at the end the parts are
-moved together. So the result is the same for any number of threads.
+documents, and the ids are put together in the order of the documents. So the result is the same for any number of
+threads.
 """
 
-import ctypes
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -19,9 +17,12 @@ from textmill.ops.memory import PADDING
 from textmill.ops.split import BLOCK_PIECES, Splitter, cpu_windows
 from textmill.ops.split.classes import class_table
 from textmill.tokenizers.pipeline import Buffer
+from textmill.tokenizers.threads import InOrder, share_out
 
 GROUP_BYTES = 1 << 19
 """Text that one thread takes at a time."""
+_MOST_KEPT_BYTES = 2 * GROUP_BYTES
+"""A longer document is encoded in memory of its own."""
 _PART_BYTES = 1 << 28
 """Text whose ids are gathered in one array; the ids of what follows are put together with a copy."""
 _NO_MARKS = np.empty(0, dtype=np.int64)
@@ -44,6 +45,16 @@ class DocumentEncoder:
         self._ends = np.empty(BLOCK_PIECES if self._kernel is None else _PIECES_AT_ONCE + spare, dtype=np.int32)
         self._marks = np.empty(_MARKS_AT_ONCE, dtype=np.int64)
         self._state = np.zeros(cpu_windows.STATE_WORDS, dtype=np.int64)
+        self._ids = np.empty(0, dtype=np.int32)
+
+    def room(self, num_bytes: int) -> FlatIds:
+        """Empty room for the ids of so much text, which the next call uses again."""
+        ids = self._ids
+        if len(ids) < num_bytes + OUT_SLACK:
+            ids = np.empty(num_bytes + OUT_SLACK, dtype=np.int32)
+            if num_bytes <= _MOST_KEPT_BYTES:
+                self._ids = ids
+        return FlatIds.within(ids)
 
     def encode(self, documents: Sequence[Buffer], bounds: np.ndarray, into: FlatIds) -> np.ndarray:
         """Appends the ids of the documents to `into`. int64: how many ids it then holds up to each document's end.
@@ -80,7 +91,7 @@ class DocumentEncoder:
         text = self._text
         if len(text) < size + PADDING:
             text = np.empty(size + PADDING, dtype=np.uint8)
-            if size <= 2 * GROUP_BYTES:
+            if size <= _MOST_KEPT_BYTES:
                 self._text = text
         # filling a slice of a view costs a third of what it costs in an array
         view = text.data
@@ -120,13 +131,11 @@ def encode_documents(
         pool: encoders for the other threads.
     """
     parts = []
-    # threads hand the interpreter to one another between groups: fewer of them wait less
-    most_bytes = GROUP_BYTES if threads <= 1 else 2 * GROUP_BYTES
     bounds = np.zeros(len(documents) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(map(len, documents), np.int64, len(documents)), out=bounds[1:])
     for first, after in _groups(bounds, _PART_BYTES):
         part, within = documents[first:after], bounds[first : after + 1]
-        groups = [(part[i:k], within[i : k + 1] - within[i]) for i, k in _groups(within, most_bytes)]
+        groups = [(part[i:k], within[i : k + 1] - within[i]) for i, k in _shares(within, threads)]
         alone = threads <= 1 or len(groups) == 1
         parts.append(_in_turn(groups, own) if alone else _in_threads(groups, own, pool, threads))
     if len(parts) == 1:
@@ -144,6 +153,16 @@ def _groups(bounds: np.ndarray, most_bytes: int) -> list[tuple[int, int]]:
     return list(pairwise([*first, len(bounds) - 1]))
 
 
+def _shares(bounds: np.ndarray, threads: int) -> list[tuple[int, int]]:
+    """As `_groups`, for so many threads: large groups first, small ones at the end, so that all end together."""
+    if threads <= 1:
+        return _groups(bounds, GROUP_BYTES)
+    # threads hand the interpreter to one another between groups: fewer of them wait less
+    last = int(np.searchsorted(bounds, bounds[-1] - 2 * threads * GROUP_BYTES))
+    shares = _groups(bounds[: last + 1], 2 * GROUP_BYTES) if last else []
+    return shares + [(last + first, last + after) for first, after in _groups(bounds[last:], GROUP_BYTES // 4)]
+
+
 def _in_turn(groups: list[Group], own: DocumentEncoder) -> tuple[np.ndarray, np.ndarray]:
     into = FlatIds(sum(int(bounds[-1]) for _, bounds in groups))
     offsets = [own.encode(documents, bounds, into) for documents, bounds in groups]
@@ -153,45 +172,15 @@ def _in_turn(groups: list[Group], own: DocumentEncoder) -> tuple[np.ndarray, np.
 def _in_threads(
     groups: list[Group], own: DocumentEncoder, pool: EncoderPool, threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    # group i has room for an id a byte
-    rooms = np.cumsum([0, *(int(bounds[-1]) + OUT_SLACK for _, bounds in groups)]).tolist()
-    whole = np.empty(rooms[-1], dtype=np.int32)
-    counts: list[np.ndarray] = [np.empty(0, dtype=np.int64)] * len(groups)
-    waiting = iter(range(len(groups)))
-    errors: list[BaseException] = []
-
-    def work(encoder: DocumentEncoder) -> None:
-        try:
-            # taking an item from an iterator is one step, which no other thread can come between
-            for number in waiting:
-                if errors:
-                    break
-                into = FlatIds.within(whole[rooms[number] : rooms[number + 1]])
-                counts[number] = encoder.encode(*groups[number], into)
-        except BaseException as error:
-            errors.append(error)
-
+    result = InOrder(sum(int(bounds[-1]) for _, bounds in groups))
     borrowed = [pool.borrow() for _ in range(min(threads, len(groups)) - 1)]
-    helpers = [threading.Thread(target=work, args=(encoder,)) for encoder in borrowed]
-    for helper in helpers:
-        helper.start()
-    work(own)
-    for helper, encoder in zip(helpers, borrowed, strict=True):
-        helper.join()
+
+    def encode(encoder: DocumentEncoder, number: int) -> None:
+        into = encoder.room(int(groups[number][1][-1]))
+        ends = encoder.encode(*groups[number], into)
+        result.put(number, into.array[: into.count].copy(), ends)
+
+    share_out(len(groups), [own, *borrowed], encode)
+    for encoder in borrowed:
         pool.give_back(encoder)
-    if errors:
-        raise errors[0]
-    return _moved_together(whole, rooms, counts)
-
-
-def _moved_together(whole: np.ndarray, rooms: list[int], counts: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """The ids without the gaps between the groups, and the offsets of the documents."""
-    address, size, offsets = whole.ctypes.data, whole.itemsize, [np.zeros(1, dtype=np.int64)]
-    done = 0
-    for room, counted in zip(rooms, counts, strict=False):
-        count = int(counted[-1])
-        ctypes.memmove(address + size * done, address + size * room, size * count)
-        offsets.append(counted + done)
-        done += count
-    whole.resize(done, refcheck=False)
-    return whole, np.concatenate(offsets)
+    return result.finished()

@@ -5,7 +5,6 @@ of kernels. With several threads each takes the next group; the ids are put toge
 the result is the same for any number of threads.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -13,10 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
-from textmill.ops.bpe import FlatIds
 from textmill.ops.memory import PADDING
 from textmill.tokenizers.engine import check_size
 from textmill.tokenizers.pipeline import Buffer
+from textmill.tokenizers.threads import InOrder, share_out
 
 GROUP_BYTES = 1 << 19
 """Text that one thread takes at a time; one document may be longer."""
@@ -50,51 +49,17 @@ class DocumentGroups:
         """
         for document in documents:
             check_size(document)
-        groups = _groups(documents)
-        if threads > 1 and len(groups) > 1:
-            found = self._in_threads(groups, threads)
-            ids, rows = np.concatenate([ids for ids, _ in found]), [counts for _, counts in found]
-        else:
-            ids, rows = self._in_turn(groups)
-        return ids, np.cumsum(np.concatenate([np.zeros(1, dtype=np.int64), *rows]))
+        groups, result = _groups(documents), InOrder(sum(map(len, documents)))
 
-    def _in_turn(self, groups: list[Sequence[Buffer]]) -> tuple[np.ndarray, list[np.ndarray]]:
-        into, rows = FlatIds(sum(len(document) for group in groups for document in group)), []
-        for group in groups:
-            ids, counts = self._own.encode(group)
-            if into.count + len(ids) > len(into.array):
-                into.grow(into.count, len(ids))
-            into.array[into.count : into.count + len(ids)] = ids
-            into.count += len(ids)
-            rows.append(counts)
-        return into.take(), rows
+        def encode(worker: _Worker, number: int) -> None:
+            ids, counts = worker.encode(groups[number])
+            # alone, the ids are in their place before the next call uses their memory again
+            result.put(number, ids if len(workers) == 1 else ids.copy(), np.cumsum(counts))
 
-    def _in_threads(self, groups: list[Sequence[Buffer]], threads: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        waiting, errors = iter(range(len(groups))), list[BaseException]()
-
-        def work(worker: _Worker) -> None:
-            try:
-                # taking an item from an iterator is one step, which no other thread can come between
-                for number in waiting:
-                    if errors:
-                        break
-                    ids, counts = worker.encode(groups[number])
-                    found[number] = ids.copy(), counts
-            except BaseException as error:
-                errors.append(error)
-
-        workers = [self._borrow() for _ in range(min(threads, len(groups)) - 1)]
-        helpers = [threading.Thread(target=work, args=(worker,)) for worker in workers]
-        for helper in helpers:
-            helper.start()
-        work(self._own)
-        for helper, worker in zip(helpers, workers, strict=True):
-            helper.join()
-            self._idle.append(worker)
-        if errors:
-            raise errors[0]
-        return [found[number] for number in range(len(groups))]
+        workers = [self._own, *(self._borrow() for _ in range(min(threads, len(groups)) - 1))]
+        share_out(len(groups), workers, encode)
+        self._idle.extend(workers[1:])
+        return result.finished()
 
     def _borrow(self) -> "_Worker":
         # what a worker has met stays in its cache for the next call

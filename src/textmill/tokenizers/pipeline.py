@@ -7,6 +7,8 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from textmill.errors import FormatError
@@ -239,14 +241,19 @@ def fingerprint(pipeline: Pipeline) -> str:
     def canonical(value: Any) -> Any:
         # mappings by id: the order in which a file lists its tokens means nothing
         if isinstance(value, Mapping):
-            return sorted(value.items(), key=lambda item: (str(item[1]), str(item[0])))
+            named = zip(map(str, value.values()), map(str, value), value.items(), strict=True)
+            return [item for _, _, item in sorted(named, key=itemgetter(0, 1))]
         if isinstance(value, Pattern) and value.is_regex:
             # the same pattern may go by its name or be written out in several ways
             value = dataclasses.replace(value, pattern=splitter(value.pattern).name or value.pattern)
         if dataclasses.is_dataclass(value):
             fields = [(field.name, canonical(getattr(value, field.name))) for field in dataclasses.fields(value)]
             return [type(value).__name__, fields]
-        return [canonical(item) for item in value] if isinstance(value, list | tuple) else value
+        if not isinstance(value, list | tuple):
+            return value
+        # merges are tens of thousands of pairs, and plain
+        pairs = set(map(type, value)) == {tuple} and set(map(type, chain.from_iterable(value))) == {str}
+        return list(map(list, value)) if pairs else [canonical(item) for item in value]
 
     return hashlib.sha256(repr(canonical(pipeline)).encode()).hexdigest()
 

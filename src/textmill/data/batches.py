@@ -13,10 +13,11 @@ after a stop, or with another number of workers, with the very batches it would 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from textmill.data.borders import Borders
 from textmill.data.shards import TokenShards
 from textmill.errors import ConfigError, DataError
 from textmill.ops.permutation import mixed, permute
@@ -33,21 +34,42 @@ class Batch:
     """int64 [batch, time]"""
     targets: np.ndarray
     """int64 [batch, time]; IGNORED where there is nothing to predict."""
+    starts: np.ndarray | None = None
+    """int64 [segments + 1], where each stretch begins that attends to itself alone, and batch * time: positions in the
+    rows laid one after the other. Every row begins one. None: each row is one."""
+
+    def num_rows(self) -> int:
+        """The sequences."""
+        return len(self.tokens)
 
     def num_targets(self) -> int:
         """The targets that count."""
         return int(np.count_nonzero(self.targets != IGNORED))
 
+    def cut(self, first: int, stop: int) -> "Batch":
+        """Rows [first, stop) as a batch of their own, `starts` counted from its beginning."""
+        starts, stop = self.starts, min(stop, len(self.tokens))
+        if starts is not None:
+            begin, end = first * self.tokens.shape[1], stop * self.tokens.shape[1]
+            lowest, highest = np.searchsorted(starts, (begin, end)).tolist()
+            starts = starts[lowest : highest + 1] - begin
+        return replace(self, tokens=self.tokens[first:stop], targets=self.targets[first:stop], starts=starts)
+
 
 class PackedBatches:
     """An endless stream of batches over one split; `batch(step)` is the same on every call and every machine.
+
+    Args:
+        separate: documents that share a window are to be kept apart (`Batch.starts`).
 
     Raises:
         DataError: the split is shorter than one sequence.
     """
 
-    def __init__(self, shards: TokenShards, *, batch_size: int, context_length: int, seed: int = 0) -> None:
-        _check_sizes(batch_size, context_length)
+    def __init__(
+        self, shards: TokenShards, *, batch_size: int, context_length: int, seed: int = 0, separate: bool = False
+    ) -> None:
+        check_sizes(batch_size, context_length)
         if shards.num_tokens <= context_length:
             raise DataError(
                 f"the {shards.split} split holds {shards.num_tokens} tokens, fewer than one sequence of"
@@ -56,6 +78,7 @@ class PackedBatches:
             )
         self.shards, self.batch_size, self.context_length, self.seed = shards, batch_size, context_length, seed
         self.windows_per_epoch = -(-shards.num_tokens // context_length)
+        self.borders = Borders(shards) if separate else None
         self.step = 0
         """The number of the batch that iteration gives next."""
 
@@ -81,7 +104,7 @@ class PackedBatches:
             begins[here] = windows * length + mixed(self.seed, epoch, 1) % size
             stops[here] = np.minimum(size - windows * length, length)
             done = here.stop
-        return _windows(self.shards, begins, np.zeros(count, np.int64), stops, length)
+        return windows_of(self.shards, begins, np.zeros(count, np.int64), stops, length, self.borders)
 
     def __iter__(self) -> Iterator[Batch]:
         while True:
@@ -104,6 +127,7 @@ def evaluation_batches(
     context_length: int,
     max_tokens: int | None = None,
     stride: int | None = None,
+    separate: bool = False,
 ) -> Iterator[Batch]:
     """Batches that hold every id of the split as a target exactly once, in order.
 
@@ -113,12 +137,13 @@ def evaluation_batches(
         max_tokens: no more than about so many targets (whole windows), taken evenly from all over the split.
         stride: how many new targets each window adds; fewer than `context_length` gives them longer contexts, at the
             price of more windows. By default all of a window's targets are new.
+        separate: documents that share a window are to be kept apart (`Batch.starts`).
 
     Raises:
         DataError: the split is empty.
         ConfigError: a size below 1, or a stride beyond the context.
     """
-    _check_sizes(batch_size, context_length)
+    check_sizes(batch_size, context_length)
     stride = context_length if stride is None else stride
     if not 1 <= stride <= context_length:
         raise ConfigError(f"stride must be from 1 to context_length ({context_length}), got {stride}")
@@ -129,11 +154,11 @@ def evaluation_batches(
             f"the {shards.split} split of {shards.folder} holds no tokens",
             fix="give more documents, or a larger validation_fraction",
         )
-    return _evaluation(shards, batch_size, context_length, max_tokens, stride)
+    return _evaluation(shards, batch_size, context_length, max_tokens, stride, Borders(shards) if separate else None)
 
 
 def _evaluation(
-    shards: TokenShards, batch_size: int, length: int, max_tokens: int | None, stride: int
+    shards: TokenShards, batch_size: int, length: int, max_tokens: int | None, stride: int, borders: Borders | None
 ) -> Iterator[Batch]:
     size = shards.num_tokens
     num_windows = 1 + max(0, -(-(size - length) // stride))
@@ -146,28 +171,41 @@ def _evaluation(
         stops = np.minimum(size - begins, length)
         missing = batch_size - len(windows)
         begins, skipped, stops = (np.pad(values, (0, missing)) for values in (begins, skipped, stops))
-        yield _windows(shards, begins, skipped, stops, length)
+        yield windows_of(shards, begins, skipped, stops, length, borders)
 
 
-def _windows(shards: TokenShards, begins: np.ndarray, firsts: np.ndarray, stops: np.ndarray, length: int) -> Batch:
-    """Row b predicts the ids at positions begins[b] + [firsts[b], stops[b]) of the circle and ignores its others."""
+def windows_of(
+    shards: TokenShards,
+    begins: np.ndarray,
+    firsts: np.ndarray,
+    stops: np.ndarray,
+    length: int,
+    borders: Borders | None = None,
+) -> Batch:
+    """Row b predicts the ids at positions begins[b] + [firsts[b], stops[b]) of the circle and ignores its others; with
+    `borders`, documents are kept apart."""
     size = shards.num_tokens
     # the id before a window is its first input
     positions = (begins - 1) % size
     if int(positions.max()) + length + 1 <= size:
         ids = shards.gather(positions, length + 1)
     else:
-        ids = np.stack([_around(shards, position, length + 1) for position in positions.tolist()])
+        ids = np.stack([around(shards, position, length + 1) for position in positions.tolist()])
     targets = ids[:, 1:]
     columns = np.arange(length)
     if firsts.any() or (stops < length).any():
         counted = (columns >= firsts[:, None]) & (columns < stops[:, None])
         targets = np.where(counted, targets, IGNORED)
-    return Batch(tokens=np.ascontiguousarray(ids[:, :-1]), targets=np.ascontiguousarray(targets))
+    tokens, starts = np.ascontiguousarray(ids[:, :-1]), None
+    if borders is not None:
+        targets, starts = borders.part(begins % size, tokens, targets, IGNORED)
+    return Batch(tokens=tokens, targets=np.ascontiguousarray(targets), starts=starts)
 
 
-def _around(shards: TokenShards, position: int, length: int) -> np.ndarray:
+def around(shards: TokenShards, position: int, length: int) -> np.ndarray:
     """`length` ids from `position` on, going on at the beginning after the end."""
+    if position + length <= shards.num_tokens:
+        return shards.window(position, length)
     parts = []
     while length > 0:
         count = min(length, shards.num_tokens - position)
@@ -177,7 +215,8 @@ def _around(shards: TokenShards, position: int, length: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _check_sizes(batch_size: int, context_length: int) -> None:
+def check_sizes(batch_size: int, context_length: int) -> None:
+    """Raises ConfigError for a size below 1."""
     for name, value in (("batch_size", batch_size), ("context_length", context_length)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}", fix=f"set {name} to 1 or more")

@@ -66,7 +66,13 @@ class OneDevice:
 
 
 def split_rows(batch: B, rows: int | None) -> list[B]:
-    """The batch cut into batches of at most `rows` sequences: every array of it along its first axis."""
+    """The batch cut into batches of at most `rows` sequences: by its own `cut(first, stop)` where it has one, else
+    every array of it along its first axis."""
+    if hasattr(batch, "cut"):
+        size = batch.num_rows()  # type: ignore[attr-defined]
+        if rows is None or rows >= size:
+            return [batch]
+        return [batch.cut(start, min(start + rows, size)) for start in range(0, size, rows)]
     arrays = {entry.name: getattr(batch, entry.name) for entry in fields(batch)}  # type: ignore[arg-type]
     arrays = {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     size = len(next(iter(arrays.values())))

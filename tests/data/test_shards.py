@@ -115,7 +115,7 @@ def test_messages_say_what_is_wrong(folder, tmp_path):
     with pytest.raises(FormatError, match=r"is not a token shard"):
         TokenShards.open(folder)
     path.write_bytes(data[:8] + b"\x09" + data[9:])
-    with pytest.raises(FormatError, match=r"is a token shard of version 9, this program reads 1"):
+    with pytest.raises(FormatError, match=r"is a token shard of version 9, this program reads 1 and 2"):
         TokenShards.open(folder)
     path.write_bytes(data[:HEADER_BYTES] + b"\x09" + data[HEADER_BYTES + 1 :])
     with pytest.raises(FormatError, match=r"the token ids differ from their checksum"):
@@ -138,7 +138,8 @@ def test_a_file_of_other_shards_is_noticed(folder, tmp_path):
     ("change", "message"),
     [
         ({"format": "else"}, "is not a list of token shards"),
-        ({"version": 2}, "is of version 2, this program reads 1"),
+        ({"version": 3}, "is of version 3, this program reads 1 and 2"),
+        ({"version": 2}, "train-00000.tokens is of version 1, shards.json says 2"),
         ({"vocab_size": -1}, "lacks something or holds values of the wrong kind"),
         ({"vocab_size": 999}, "has 1000 ids, shards.json says 999"),
         ({"splits": {"train": []}}, "lacks something"),

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from textmill.cores import usable_cores
+from textmill.corpus.sentences import SENTENCES, SentenceForm
+from textmill.data.sentences import SentenceTable, sentence_table
 from textmill.data.spec import ShardSpec
 from textmill.data.split import split_documents
 from textmill.data.writer import Split, SplitCounts, writing_shards
@@ -53,7 +55,8 @@ def build_shards(
     """Writes both splits of the documents as a folder of token shards, which appears when all is done.
 
     Each document's ids are followed by the tokenizer's end-of-text id, if it has one. From two documents on, each split
-    gets at least one (see `split_documents`).
+    gets at least one (see `split_documents`). Where `spec.sentences` says how to find sentences, each is encoded by
+    itself and the shards remember where it lies.
 
     Args:
         progress: is told the bytes of text done so far.
@@ -69,11 +72,12 @@ def build_shards(
         vocab_size=tokenizer.vocab_size,
         end_of_text_id=tokenizer.end_of_text_id,
         max_tokens_per_file=spec.max_tokens_per_file,
+        sentences=spec.sentences != "none",
     ) as writer:
         done = 0
         batches = _batches(split_documents(documents, spec.validation_fraction, spec.split_seed))
-        for split, encoded in _encoded(batches, tokenizer):
-            writer.add_documents(encoded.ids, encoded.offsets, encoded.sizes, split=split)
+        for split, encoded in _encoded(batches, tokenizer, None if spec.sentences == "none" else spec.sentences):
+            writer.add_documents(encoded.ids, encoded.offsets, encoded.sizes, split=split, sentences=encoded.sentences)
             done += int(encoded.sizes.sum())
             if progress is not None:
                 progress(done)
@@ -103,15 +107,18 @@ class _Encoded:
     """Where each document begins in the ids, and the number of all."""
     sizes: np.ndarray
     """UTF-8 bytes of each document."""
+    sentences: SentenceTable | None
 
 
-def _encoded(batches: Iterable[tuple[Split, list[bytes]]], tokenizer: Encoder) -> Iterator[tuple[Split, _Encoded]]:
+def _encoded(
+    batches: Iterable[tuple[Split, list[bytes]]], tokenizer: Encoder, form: SentenceForm | None
+) -> Iterator[tuple[Split, _Encoded]]:
     """The batches encoded, in their order, while later ones are being read: the kernels release the GIL."""
     threads = usable_cores()
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[Split, Future[_Encoded]]] = deque()
         for split, batch in batches:
-            waiting.append((split, pool.submit(_encode_batch, batch, tokenizer)))
+            waiting.append((split, pool.submit(_encode_batch, batch, tokenizer, form)))
             if len(waiting) > threads:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -119,11 +126,21 @@ def _encoded(batches: Iterable[tuple[Split, list[bytes]]], tokenizer: Encoder) -
             yield split, future.result()
 
 
-def _encode_batch(documents: list[bytes], tokenizer: Encoder) -> _Encoded:
-    ids, offsets = _encode(documents, tokenizer)
+def _encode_batch(documents: list[bytes], tokenizer: Encoder, form: SentenceForm | None) -> _Encoded:
+    sentences = None
+    if form is None:
+        ids, offsets = _encode(documents, tokenizer)
+    else:
+        parts = [SENTENCES[form](document) for document in documents]
+        ids, offsets = _encode([sentence for part in parts for sentence in part], tokenizer)
+        sentences, offsets = sentence_table([len(part) for part in parts], offsets)
     if tokenizer.end_of_text_id is not None:
         ids, offsets = with_end_of_text(ids, offsets, tokenizer.end_of_text_id)
-    return _Encoded(ids, offsets, np.fromiter(map(len, documents), np.int64, len(documents)))
+        if sentences is not None:
+            # before document d stand d marks
+            marks = np.repeat(np.arange(len(documents)), sentences.counts + 1)
+            sentences = SentenceTable(sentences.counts, sentences.bounds + marks)
+    return _Encoded(ids, offsets, np.fromiter(map(len, documents), np.int64, len(documents)), sentences)
 
 
 def _encode(documents: list[bytes], tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How a file of token ids lies on the disk. Version 1; all numbers little-endian.
+"""How a file of token ids lies on the disk. Versions 1 and 2; all numbers little-endian.
 
     0      magic, 8 bytes
     8      version, uint32
@@ -8,9 +8,12 @@
            zeros up to a multiple of 64
            document starts, int64: where in this file's ids each document begins
            document bytes, int64: the length of the text each document was made from
+           version 2: sentence counts, int64: how many sentences each document has
+           version 2: sentence bounds, int64: where each sentence begins and the document's last ends (see sentences.py)
            trailer: SHA-256 of bytes 0 to 4096, then the end magic, 8 bytes
 
-The header holds the counts and the SHA-256 of the two sections (ids; starts and bytes). The trailer comes last, so a
+A file without sentences is of version 1, whatever program writes it. The header holds the counts and the SHA-256 of
+each section (ids; starts and bytes; in version 2 also sentence counts and bounds). The trailer comes last, so a
 file that was cut short is known by its end, and one that was changed by its sums.
 """
 
@@ -30,6 +33,11 @@ from textmill.errors import ConfigError, FormatError
 MAGIC = b"TMTOKENS"
 END_MAGIC = b"SNEKOTMT"
 VERSION = 1
+"""A file without sentences."""
+SENTENCE_VERSION = 2
+"""A file whose documents' sentences are marked."""
+VERSIONS = (VERSION, SENTENCE_VERSION)
+READ_VERSIONS = " and ".join(map(str, VERSIONS))
 HEADER_BYTES = 4096
 ALIGNMENT = 64
 REBUILD = "build the shards again from the text"
@@ -49,6 +57,13 @@ class FileHeader:
     vocab_size: int
     tokens_sha256: str
     documents_sha256: str
+    sentences: int | None = None
+    """How many there are; None where sentences are not marked, which makes the file one of version 1."""
+    sentences_sha256: str | None = None
+
+    @property
+    def version(self) -> int:
+        return VERSION if self.sentences is None else SENTENCE_VERSION
 
     @property
     def tokens_end(self) -> int:
@@ -63,14 +78,24 @@ class FileHeader:
         return self.documents_begin + 16 * self.documents
 
     @property
+    def num_bounds(self) -> int:
+        """Each document has one bound more than sentences."""
+        return 0 if self.sentences is None else self.sentences + self.documents
+
+    @property
+    def sentences_end(self) -> int:
+        counts = 0 if self.sentences is None else self.documents
+        return self.documents_end + 8 * (counts + self.num_bounds)
+
+    @property
     def file_bytes(self) -> int:
-        return self.documents_end + hashlib.sha256().digest_size + len(END_MAGIC)
+        return self.sentences_end + hashlib.sha256().digest_size + len(END_MAGIC)
 
 
 def header_block(header: FileHeader) -> bytes:
     """The first `HEADER_BYTES` bytes of a file."""
-    text = json.dumps(to_json(header)).encode()
-    block = _PREFIX.pack(MAGIC, VERSION, len(text)) + text
+    text = json.dumps({name: value for name, value in to_json(header).items() if value is not None}).encode()
+    block = _PREFIX.pack(MAGIC, header.version, len(text)) + text
     assert len(block) <= HEADER_BYTES
     return block.ljust(HEADER_BYTES)
 
@@ -94,7 +119,7 @@ def read_header(path: Path) -> tuple[FileHeader, str]:
             if found != header.file_bytes:
                 problem = f"{path} has {found} bytes, its header promises {header.file_bytes}"
                 raise FormatError(f"{problem}: it was cut short or added to", fix=REBUILD)
-            file.seek(header.documents_end)
+            file.seek(header.sentences_end)
             if file.read() != trailer(block):
                 raise FormatError(f"{path}: the header was changed after it was written", fix=REBUILD)
     except OSError as error:
@@ -112,7 +137,10 @@ def verify_sections(path: Path, header: FileHeader) -> None:
         for name, begin, end, expected in (
             ("token ids", HEADER_BYTES, header.tokens_end, header.tokens_sha256),
             ("document table", header.documents_begin, header.documents_end, header.documents_sha256),
+            ("sentence table", header.documents_end, header.sentences_end, header.sentences_sha256),
         ):
+            if expected is None:
+                continue
             file.seek(begin)
             if _sha256_of(file, end - begin) != expected:
                 raise FormatError(f"{path}: the {name} differ from their checksum: the file was changed", fix=REBUILD)
@@ -124,14 +152,18 @@ def _parsed(block: bytes, path: Path) -> FileHeader:
     magic, version, length = _PREFIX.unpack_from(block)
     if magic != MAGIC:
         raise FormatError(f"{path} is not a token shard (it begins with {magic!r})", fix=REBUILD)
-    if version != VERSION:
-        raise FormatError(f"{path} is a token shard of version {version}, this program reads {VERSION}", fix=REBUILD)
+    if version not in VERSIONS:
+        problem = f"{path} is a token shard of version {version}, this program reads {READ_VERSIONS}"
+        raise FormatError(problem, fix=REBUILD)
     try:
         values: Any = json.loads(block[_PREFIX.size : _PREFIX.size + length])
         header = from_json(FileHeader, values, where=f"the header of {path}")
     except (ValueError, RecursionError, ConfigError) as error:
         raise FormatError(f"{path} has a damaged header: {error}", fix=REBUILD) from None
-    if min(header.tokens, header.documents, header.text_bytes) < 0 or header.documents > header.tokens:
+    if (header.sentences is None) != (header.sentences_sha256 is None) or header.version != version:
+        raise FormatError(f"{path} has a damaged header: it says two things about sentences", fix=REBUILD)
+    sizes = (header.tokens, header.documents, header.text_bytes, header.sentences or 0)
+    if min(sizes) < 0 or max(header.documents, header.sentences or 0) > header.tokens:
         raise FormatError(f"{path} has impossible counts in its header", fix=REBUILD)
     return header
 

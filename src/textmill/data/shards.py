@@ -7,7 +7,18 @@ from typing import Any, Self
 
 import numpy as np
 
-from textmill.data.layout import HEADER_BYTES, REBUILD, VERSION, FileHeader, read_header, verify_sections, whole_numbers
+from textmill.data.layout import (
+    HEADER_BYTES,
+    READ_VERSIONS,
+    REBUILD,
+    SENTENCE_VERSION,
+    VERSIONS,
+    FileHeader,
+    read_header,
+    verify_sections,
+    whole_numbers,
+)
+from textmill.data.sentences import SentenceTable, joined
 from textmill.data.writer import FORMAT, MANIFEST, SPLITS, Split
 from textmill.errors import DataError, FormatError
 from textmill.files import read_json
@@ -19,6 +30,7 @@ class _File:
     tokens: np.ndarray
     starts: np.ndarray
     text_bytes: np.ndarray
+    sentences: SentenceTable | None
 
 
 class TokenShards:
@@ -29,6 +41,8 @@ class TokenShards:
         self.tokenizer_fingerprint: str = manifest["tokenizer_fingerprint"]
         self.vocab_size: int = manifest["vocab_size"]
         self.end_of_text_id: int | None = manifest["end_of_text_id"]
+        self.has_sentences: bool = manifest["version"] == SENTENCE_VERSION
+        """Whether `sentences` can be asked for."""
         self._files = files
         self._views: dict[tuple[int, int], np.ndarray] = {}
         # entry i is the number of tokens before file i; the last entry is the number of all
@@ -51,7 +65,7 @@ class TokenShards:
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
-        files = [_open_file(folder, entry, manifest["vocab_size"], verify) for entry in manifest["splits"][split]]
+        files = [_open_file(folder, entry, manifest, verify) for entry in manifest["splits"][split]]
         return cls(folder, split, manifest, files)
 
     @property
@@ -65,6 +79,37 @@ class TokenShards:
         """int64: UTF-8 bytes of each document's text."""
         parts = [file.text_bytes for file in self._files]
         return np.concatenate(parts) if parts else np.zeros(0, np.int64)
+
+    @property
+    def sentences(self) -> SentenceTable:
+        """Where the sentences of all documents lie in the stream. Mapped from the disk when the split is one file;
+        copied to memory when it is several, 8 bytes a sentence.
+
+        Raises:
+            DataError: the shards were built without sentences.
+            FormatError: the table points outside its documents.
+        """
+        if not self.has_sentences:
+            raise DataError(
+                f"the shards in {self.folder} do not say where sentences begin",
+                fix="build them again with sentences: lines (one to a line) or sentences: text (running text)",
+            )
+        tables = []
+        for file, bound in zip(self._files, self._bounds[:-1].tolist(), strict=True):
+            assert file.sentences is not None
+            # kernels read where the table points: it must not lie, even where checksums agree
+            if not file.sentences.fits(np.append(file.starts, file.header.tokens)):
+                raise FormatError(f"a sentence table of {self.folder} points outside its documents", fix=REBUILD)
+            tables.append(file.sentences.moved(bound))
+        return joined(tables)
+
+    @property
+    def token_files(self) -> list[tuple[int, np.ndarray]]:
+        """The ids of each file as they are stored (uint16 or uint32), and the stream position of the first one.
+
+        A document never goes from one file into the next.
+        """
+        return [(int(bound), file.tokens) for file, bound in zip(self._files, self._bounds[:-1], strict=True)]
 
     def window(self, start: int, length: int) -> np.ndarray:
         """The int64 ids at stream positions [start, start + length)."""
@@ -124,9 +169,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(path)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise FormatError(f"{path} is not a list of token shards", fix=REBUILD)
-    if manifest.get("version") != VERSION:
+    if manifest.get("version") not in VERSIONS:
         found = manifest.get("version")
-        raise FormatError(f"{path} is of version {found!r}, this program reads {VERSION}", fix=REBUILD)
+        raise FormatError(f"{path} is of version {found!r}, this program reads {READ_VERSIONS}", fix=REBUILD)
     end_of_text = manifest.get("end_of_text_id", -1)
     splits = manifest.get("splits")
     sound = (
@@ -151,17 +196,30 @@ def _is_entry(entry: Any) -> bool:
     )
 
 
-def _open_file(folder: Path, entry: dict[str, Any], vocab_size: int, verify: bool) -> _File:
+def _open_file(folder: Path, entry: dict[str, Any], manifest: dict[str, Any], verify: bool) -> _File:
     path = folder / entry["name"]
     header, header_sha256 = read_header(path)
     if header_sha256 != entry["header_sha256"]:
         raise FormatError(f"{path} is not the file that {MANIFEST} names: its header differs", fix=REBUILD)
-    if header.vocab_size != vocab_size:
-        raise FormatError(f"{path} has {header.vocab_size} ids, {MANIFEST} says {vocab_size}", fix=REBUILD)
+    if header.vocab_size != manifest["vocab_size"]:
+        problem = f"{path} has {header.vocab_size} ids, {MANIFEST} says {manifest['vocab_size']}"
+        raise FormatError(problem, fix=REBUILD)
+    if header.version != manifest["version"]:
+        problem = f"{path} is of version {header.version}, {MANIFEST} says {manifest['version']}"
+        raise FormatError(problem, fix=REBUILD)
     if verify:
         verify_sections(path, header)
     documents = _mapped(path, "int64", header.documents_begin, 2 * header.documents).reshape(2, header.documents)
-    return _File(header, _mapped(path, header.dtype, HEADER_BYTES, header.tokens), documents[0], documents[1])
+    tokens = _mapped(path, header.dtype, HEADER_BYTES, header.tokens)
+    return _File(header, tokens, documents[0], documents[1], _open_sentences(path, header))
+
+
+def _open_sentences(path: Path, header: FileHeader) -> SentenceTable | None:
+    if header.sentences is None:
+        return None
+    counts = _mapped(path, "int64", header.documents_end, header.documents)
+    bounds = _mapped(path, "int64", header.documents_end + 8 * header.documents, header.num_bounds)
+    return SentenceTable(counts, bounds)
 
 
 def _mapped(path: Path, dtype: str, begin: int, count: int) -> np.ndarray:

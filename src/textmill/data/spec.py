@@ -1,6 +1,7 @@
 """How documents become token shards: the settings alone, for commands that show them without loading anything heavy."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from textmill.errors import ConfigError
 
@@ -17,6 +18,10 @@ class ShardSpec:
     from 1.4 to 1.8 with others. Compare runs on one split only."""
     max_tokens_per_file: int = 1 << 28
     """A split goes into several files beyond this; 2**28 tokens are half a GiB at two bytes each."""
+
+    sentences: Literal["none", "lines", "text"] = "none"
+    """Where sentences begin, which sentence pairs need: `lines` for one sentence to a line, `text` to find them in
+    running text. Each sentence is then encoded by itself."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_fraction < 1:

@@ -1,7 +1,7 @@
 """Token ids to the disk: a folder of shard files and their list, there as a whole or not at all.
 
 shards.json             what the folder holds
-train-00000.tokens      ids and document table (see layout.py)
+train-00000.tokens      ids, document table and perhaps sentence table (see layout.py)
 validation-00000.tokens
 """
 
@@ -15,7 +15,17 @@ from typing import IO, Any, Literal
 
 import numpy as np
 
-from textmill.data.layout import ALIGNMENT, HEADER_BYTES, VERSION, FileHeader, dtype_for, header_block, trailer
+from textmill.data.layout import (
+    ALIGNMENT,
+    HEADER_BYTES,
+    SENTENCE_VERSION,
+    VERSION,
+    FileHeader,
+    dtype_for,
+    header_block,
+    trailer,
+)
+from textmill.data.sentences import SentenceTable, joined
 from textmill.files import claim_output, replacing_folder, write_json
 
 Split = Literal["train", "validation"]
@@ -42,10 +52,14 @@ def writing_shards(
     vocab_size: int,
     end_of_text_id: int | None,
     max_tokens_per_file: int = 1 << 28,
+    sentences: bool = False,
 ) -> Iterator["ShardWriter"]:
     """A writer whose shards become `folder` when the block ends well; else nothing is left of them.
 
     What stood in the folder is replaced then, and only if it was shards.
+
+    Args:
+        sentences: documents come with their sentences, which are written too.
 
     Raises:
         OutputError: disk full, read-only, or the folder holds something that is no shards.
@@ -56,13 +70,13 @@ def writing_shards(
         claim_output(folder, marker=MANIFEST)
     about = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": SENTENCE_VERSION if sentences else VERSION,
         "tokenizer_fingerprint": tokenizer_fingerprint,
         "vocab_size": vocab_size,
         "end_of_text_id": end_of_text_id,
     }
     with replacing_folder(folder) as temporary:
-        writer = ShardWriter(temporary, vocab_size, max_tokens_per_file)
+        writer = ShardWriter(temporary, vocab_size, max_tokens_per_file, sentences)
         try:
             yield writer
             writer.close(about)
@@ -73,12 +87,13 @@ def writing_shards(
 class ShardWriter:
     """Takes documents of token ids for both splits; made by `writing_shards`.
 
-    Memory: one batch, and 16 bytes per document of the file being written.
+    Memory: one batch, and 16 bytes per document of the file being written; with sentences 16 more, and 8 per sentence.
     """
 
-    def __init__(self, folder: Path, vocab_size: int, max_tokens_per_file: int) -> None:
+    def __init__(self, folder: Path, vocab_size: int, max_tokens_per_file: int, sentences: bool = False) -> None:
         self.counts: dict[Split, SplitCounts] = {}
         self._folder, self._vocab_size, self._max_tokens = folder, vocab_size, max_tokens_per_file
+        self._sentences = sentences
         self._splits = {name: _SplitFiles(folder, name, vocab_size) for name in SPLITS}
 
     def add(self, ids: np.ndarray, *, split: Split = "train", text_bytes: int = 0) -> None:
@@ -86,20 +101,29 @@ class ShardWriter:
         self.add_documents(ids, np.array([0, len(ids)]), np.array([text_bytes]), split=split)
 
     def add_documents(
-        self, ids: np.ndarray, offsets: np.ndarray, text_bytes: np.ndarray, *, split: Split = "train"
+        self,
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        text_bytes: np.ndarray,
+        *,
+        split: Split = "train",
+        sentences: SentenceTable | None = None,
     ) -> None:
         """Writes documents that lie one after the other in `ids`: document i is ids[offsets[i]:offsets[i + 1]].
 
         Args:
             text_bytes: the UTF-8 length of each document's text.
+            sentences: where they lie in `ids`; for a writer of sentences, and for no other.
         """
+        assert (sentences is not None) == self._sentences, "a writer of sentences takes them with all documents"
+        assert sentences is None or sentences.fits(offsets), "sentences outside their documents"
         assert len(offsets) == len(text_bytes) + 1
         assert len(ids) == offsets[-1]
         assert len(ids) == 0 or (ids.min() >= 0 and ids.max() < self._vocab_size), "an id outside the vocabulary"
         files = self._splits[split]
         if files.tokens and files.tokens + len(ids) > self._max_tokens:
             files.end_file()
-        files.write(ids, offsets, text_bytes)
+        files.write(ids, offsets, text_bytes, sentences)
 
     def close(self, about: Mapping[str, Any]) -> None:
         """Ends the files and writes the manifest, headed by `about`."""
@@ -131,7 +155,9 @@ class _SplitFiles:
         self._dtype = dtype_for(vocab_size)
         self._file: IO[bytes] | None = None
 
-    def write(self, ids: np.ndarray, offsets: np.ndarray, text_bytes: np.ndarray) -> None:
+    def write(
+        self, ids: np.ndarray, offsets: np.ndarray, text_bytes: np.ndarray, sentences: SentenceTable | None
+    ) -> None:
         if self._file is None:
             self._begin_file()
             assert self._file is not None
@@ -140,6 +166,8 @@ class _SplitFiles:
         self._sum.update(data)
         self._starts.append(offsets[:-1].astype("<i8") + self.tokens)
         self._bytes.append(text_bytes.astype("<i8"))
+        if sentences is not None:
+            self._sentences.append(sentences.moved(self.tokens))
         self.tokens += len(ids)
 
     def end_file(self) -> None:
@@ -147,6 +175,8 @@ class _SplitFiles:
         if self._file is None:
             return
         documents = np.concatenate(self._starts).tobytes() + np.concatenate(self._bytes).tobytes()
+        table = joined(self._sentences) if self._sentences else None
+        sentences = b"" if table is None else _little_endian(table.counts) + _little_endian(table.bounds)
         header = FileHeader(
             dtype=self._dtype,
             tokens=self.tokens,
@@ -155,9 +185,11 @@ class _SplitFiles:
             vocab_size=self._vocab_size,
             tokens_sha256=self._sum.hexdigest(),
             documents_sha256=hashlib.sha256(documents).hexdigest(),
+            sentences=None if table is None else table.num_sentences,
+            sentences_sha256=None if table is None else hashlib.sha256(sentences).hexdigest(),
         )
         block = header_block(header)
-        self._file.write(bytes(-header.tokens_end % ALIGNMENT) + documents + trailer(block))
+        self._file.write(bytes(-header.tokens_end % ALIGNMENT) + documents + sentences + trailer(block))
         self._file.seek(0)
         self._file.write(block)
         self._file.close()
@@ -183,6 +215,11 @@ class _SplitFiles:
         self._sum = hashlib.sha256()
         self._starts: list[np.ndarray] = []
         self._bytes: list[np.ndarray] = []
+        self._sentences: list[SentenceTable] = []
 
     def _file_name(self) -> str:
         return f"{self._name}-{len(self.entries):05d}.tokens"
+
+
+def _little_endian(numbers: np.ndarray) -> bytes:
+    return numbers.astype("<i8").tobytes()

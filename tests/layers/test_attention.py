@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from textmill.layers.attention import Attention, Pass, pack_qkv, unpack_qkv
+from textmill.layers.attention import Attention, Pass, Sight, pack_qkv, unpack_qkv
 from textmill.layers.cache import KVCache
 from textmill.layers.config import RotaryConfig, TransformerConfig
 from textmill.layers.delta import IDENTITY
@@ -24,7 +24,7 @@ def make(heads: int, kv_heads: int, **settings: object) -> Attention:
 
 
 def plain(causal: bool = True, mask: Tensor | None = None, cache: KVCache | None = None) -> Pass:
-    return Pass(delta=IDENTITY, cache=cache, rotation=None, mask=mask, causal=causal)
+    return Pass(delta=IDENTITY, cache=cache, rotation=None, sight=Sight(mask, causal))
 
 
 def by_loops(layer: Attention, x: Tensor, heads: int, kv_heads: int, sees: Tensor) -> Tensor:

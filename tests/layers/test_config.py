@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from textmill.errors import ConfigError
-from textmill.layers.config import TransformerConfig
+from textmill.layers.config import AttentionPattern, RotaryConfig, TransformerConfig
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,12 @@ from textmill.layers.config import TransformerConfig
         ({"head_dim": 5, "positions": "rotary"}, "head_dim must be even, got 5"),
         ({"dropout": 1.0}, "dropout must be in"),
         ({"norm_eps": 0.0}, "norm_eps must be > 0"),
+        ({"first_norm": False, "norm_position": "post"}, "post-norm blocks have none there"),
+        ({"norm": "batch"}, "a causal model would see later tokens"),
+        (
+            {"local_rotary": RotaryConfig(), "positions": "learned"},
+            "local_rotary needs rotary positions and a window pattern, got learned positions and dense attention",
+        ),
     ],
 )
 def test_wrong_settings(change: dict[str, Any], message: str) -> None:
@@ -25,3 +31,16 @@ def test_wrong_settings(change: dict[str, Any], message: str) -> None:
     }  # fmt: skip
     with pytest.raises(ConfigError, match=message):
         TransformerConfig(**(settings | change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": 0}, "the attention pattern's window must be at least 1, got 0"),
+        ({"global_every": -1}, "global_every must be at least 0, got -1"),
+        ({"kind": "fixed", "stride": 4, "summary": 5}, "summary must not be longer than its stride, got 5 and 4"),
+    ],
+)
+def test_wrong_patterns(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        AttentionPattern(**change)

@@ -11,6 +11,7 @@ from textmill.layers.feed_forward import ACTIVATIONS, FeedForward
 BENT = {
     "gelu": F.gelu,
     "gelu_tanh": lambda x: 0.5 * x * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))),
+    "relu": lambda x: x.clamp(min=0),
     "relu2": lambda x: x.clamp(min=0) ** 2,
     "swiglu": lambda x: x * torch.sigmoid(x),
 }

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from textmill.errors import ConfigError
 from textmill.layers.cache import KVCache
-from textmill.layers.config import TransformerConfig
+from textmill.layers.config import AttentionPattern, RecomputeName, RotaryConfig, TransformerConfig
 from textmill.layers.delta import Delta
 from textmill.layers.transformer import Transformer
 
@@ -92,12 +92,13 @@ def test_padding_on_either_side_changes_nothing(form: dict[str, Any]) -> None:
     torch.testing.assert_close(padded[:, :5], alone, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("what", ["block", "attention", "feed_forward"])
 @pytest.mark.parametrize("form", FORMS)
-def test_recompute_gives_the_same_gradients(form: dict[str, Any]) -> None:
+def test_recompute_gives_the_same_gradients(form: dict[str, Any], what: RecomputeName) -> None:
     model = trunk(**form, dropout=0.1).train()
     x = torch.randn(2, 6, 16)
     gradients = []
-    for recompute in (False, True):
+    for recompute in ("none", what):
         model.recompute = recompute
         model.zero_grad()
         torch.manual_seed(1)
@@ -105,6 +106,79 @@ def test_recompute_gives_the_same_gradients(form: dict[str, Any]) -> None:
         gradients.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("what", "layers", "expected"),
+    [
+        ("none", None, {"attention": 1, "feed_forward": 1}),
+        ("block", None, {"attention": 2, "feed_forward": 2}),
+        ("attention", None, {"attention": 2, "feed_forward": 1}),
+        ("feed_forward", None, {"attention": 1, "feed_forward": 2}),
+        ("block", {1}, {"attention": 1.5, "feed_forward": 1.5}),
+    ],
+)
+def test_recompute_computes_what_it_says_twice(
+    what: RecomputeName, layers: set[int] | None, expected: dict[str, float]
+) -> None:
+    model = trunk()
+    model.recompute, model.recompute_layers = what, layers
+    calls: Counter[str] = Counter()
+    for block in model.blocks:
+        for part in expected:
+            getattr(block, part).register_forward_pre_hook(lambda *_, part=part: calls.update([part]))
+    model(torch.randn(1, 6, 16)).sum().backward()
+    assert {part: calls[part] / 2 for part in expected} == expected
+    calls.clear()
+    model.eval()(torch.randn(1, 6, 16)).sum().backward()
+    assert set(calls.values()) == {2}
+
+
+def test_no_norm_before_the_first_attention() -> None:
+    model = trunk(first_norm=False)
+    assert model.blocks[0].attention_norm is None
+    assert model.blocks[1].attention_norm is not None
+    seen: list[Tensor] = []
+    model.blocks[0].attention.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.randn(1, 3, 16)
+    model(x)
+    assert model.positions is not None
+    torch.testing.assert_close(seen[0], x + model.positions.weight[:3])
+
+
+@pytest.mark.parametrize("position", ["pre", "post"])
+def test_a_norm_of_the_embedding(position: str) -> None:
+    model = trunk(embedding_norm=True, norm_position=position)
+    assert model.positions is not None
+    assert (model.norm is None) == (position == "post")
+    assert isinstance(model.embedding_norm, nn.LayerNorm)
+    nn.init.normal_(model.embedding_norm.weight)
+    seen: list[Tensor] = []
+    model.blocks[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.randn(2, 3, 16)
+    model(x)
+    y = x + model.positions.weight[:3]
+    y = (y - y.mean(-1, keepdim=True)) / (y.var(-1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+    torch.testing.assert_close(seen[0], y * model.embedding_norm.weight + model.embedding_norm.bias)
+
+
+def test_local_layers_turn_by_their_own_angles() -> None:
+    pattern = AttentionPattern(kind="window", window=12, global_every=2)
+    form = {"positions": "rotary", "causal": False, "attention": pattern}
+    own = trunk(**form, local_rotary=RotaryConfig(theta=50.0))
+    same = trunk(**form, local_rotary=RotaryConfig())
+    x = torch.randn(1, 6, 16)
+    torch.testing.assert_close(same(x), trunk(**form)(x))
+    rotations = []
+    for block in own.blocks:
+        heads = block.attention._heads
+        block.attention._heads = lambda qkv, rotation, heads=heads: rotations.append(rotation) or heads(qkv, rotation)
+    own(x)
+    assert own.rotary is not None
+    assert own.local_rotary is not None
+    for rotation, rotary in zip(rotations, (own.rotary, own.local_rotary), strict=True):
+        torch.testing.assert_close(rotation[0].flatten(0, 2), rotary.cos[:6])
+    assert not torch.allclose(own.rotary.cos[:6], own.local_rotary.cos[:6])
 
 
 def test_dropout_only_while_training() -> None:

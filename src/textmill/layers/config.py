@@ -4,11 +4,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from textmill.errors import ConfigError
+from textmill.layers.experts_config import ExpertsConfig
 
-NormName = Literal["layer", "rms"]
+NormName = Literal["layer", "rms", "batch"]
 NormPosition = Literal["pre", "post"]
 PositionName = Literal["learned", "rotary", "none"]
-FeedForwardName = Literal["gelu", "gelu_tanh", "relu2", "swiglu", "geglu", "geglu_tanh", "reglu2"]
+PatternName = Literal["dense", "window", "strided", "fixed", "block"]
+RecomputeName = Literal["none", "attention", "feed_forward", "block"]
+FeedForwardName = Literal["gelu", "gelu_tanh", "relu", "relu2", "swiglu", "geglu", "geglu_tanh", "reglu2"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,53 @@ class RotaryConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionPattern:
+    """Which tokens a token sees, beside causal order. `layers.patterns` has the definitions."""
+
+    kind: PatternName = "dense"
+    window: int = 128
+    """window, causal: a token sees itself and the window - 1 tokens before it. Otherwise: window // 2 on each side."""
+    global_every: int = 0
+    """window: layers 0, k, 2k, ... are dense, the others local. 0: all are local."""
+    stride: int = 128
+    """strided: a token sees the last `stride` tokens, and every stride-th. fixed: the size of a block."""
+    summary: int = 8
+    """fixed: so many tokens at the end of each block are seen by all later ones (the paper's c)."""
+    merged: bool = True
+    """strided, fixed: every head sees both parts (True), or even layers the near part and odd ones the far part."""
+    block: int = 64
+    """block: tokens of a block."""
+    local_blocks: int = 1
+    """block: neighbours that a block sees on each side, its own always."""
+    global_tokens: int = 0
+    """block: so many tokens at the beginning see all, and are seen by all."""
+    random_blocks: int = 0
+    """block: further blocks that a block sees, drawn from `seed` for each layer."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"window": 1, "global_every": 0, "stride": 1, "summary": 1, "block": 1, "local_blocks": 0}
+        for name, bound in {**least, "global_tokens": 0, "random_blocks": 0}.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"the attention pattern's {name} must be at least {bound}, got {getattr(self, name)}")
+        if self.kind == "fixed" and self.summary > self.stride:
+            raise ConfigError(
+                f"fixed attention's summary must not be longer than its stride, got {self.summary} and {self.stride}",
+                fix="the paper uses a summary of 8 to 32 with a stride of 128 or 256",
+            )
+
+    def is_local(self, layer: int) -> bool:
+        """Whether `layer` follows the pattern; the others are dense.
+
+        >>> [AttentionPattern(kind="window", global_every=3).is_local(layer) for layer in range(4)]
+        [False, True, True, False]
+        """
+        if self.kind == "dense":
+            return False
+        return not (self.kind == "window" and self.global_every and layer % self.global_every == 0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
     """One Transformer trunk: how many layers of what size, and which of the parts."""
 
@@ -55,9 +105,20 @@ class TransformerConfig:
     norm: NormName = "layer"
     norm_position: NormPosition = "pre"
     norm_eps: float = 1e-5
+    norm_bias: bool = True
+    """Whether LayerNorm and BatchNorm add a bias."""
+    embedding_norm: bool = False
+    """A norm on the input vectors, after positions are added (BERT, ModernBERT)."""
+    first_norm: bool = True
+    """pre: False leaves out the norm before the first attention, where the input is normalised (ModernBERT)."""
     positions: PositionName = "learned"
     rotary: RotaryConfig = field(default_factory=RotaryConfig)
+    local_rotary: RotaryConfig | None = None
+    """The rotation in local layers of a window pattern, or None for the same as in global ones."""
+    attention: AttentionPattern = field(default_factory=AttentionPattern)
     feed_forward: FeedForwardName = "gelu_tanh"
+    experts: ExpertsConfig | None = None
+    """Many feed-forward layers of feed_forward_width, of which each token uses a few; None: one, which all use."""
     qk_norm: bool = False
     """RMSNorm of each query's and key's head, before the rotation."""
     bias: bool = True
@@ -83,8 +144,28 @@ class TransformerConfig:
                 f"rotary positions turn pairs of numbers, so head_dim must be even, got {self.head_dim}",
                 fix="choose width and num_heads so that width / num_heads is even",
             )
+        self._check_norms()
+        if self.local_rotary is not None and (self.positions != "rotary" or self.attention.kind != "window"):
+            raise ConfigError(
+                "local_rotary needs rotary positions and a window pattern, "
+                f"got {self.positions} positions and {self.attention.kind} attention",
+                fix='leave local_rotary out, or use positions="rotary" and a pattern of kind="window"',
+            )
         for name in ("dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be in [0, 1), got {getattr(self, name)}")
         if self.norm_eps <= 0:
             raise ConfigError(f"norm_eps must be > 0, got {self.norm_eps}", fix="use 1e-5")
+
+    def _check_norms(self) -> None:
+        if not self.first_norm and self.norm_position == "post":
+            raise ConfigError(
+                "first_norm=False leaves out the norm before the first attention, and post-norm blocks have none there",
+                fix='use norm_position="pre", or first_norm=True',
+            )
+        if self.norm == "batch" and self.causal:
+            raise ConfigError(
+                "BatchNorm takes its means over all tokens of a batch, so that a causal model would see later tokens "
+                "while it trains",
+                fix='use norm="layer" or norm="rms", or causal=False',
+            )

@@ -24,6 +24,7 @@ def relu2(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], bool]] = {
     "gelu": (F.gelu, False),
     "gelu_tanh": (partial(F.gelu, approximate="tanh"), False),
+    "relu": (F.relu, False),
     "relu2": (relu2, False),
     "swiglu": (F.silu, True),
     "geglu": (F.gelu, True),

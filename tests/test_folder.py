@@ -159,7 +159,7 @@ def test_other_folders(folder: Path, tmp_path: Path) -> None:
         load(tmp_path / "empty")
     (folder / "run.json").unlink()
     change_json(folder / "config.json", model_type="whisper")
-    with pytest.raises(NotSupportedError, match="holds a 'whisper' model; supported are gpt2, llama"):
+    with pytest.raises(NotSupportedError, match="holds a 'whisper' model; supported are bert, gpt2, llama"):
         _ = load(folder).config
     change_json(folder / "config.json", model_type=None)
     with pytest.raises(FormatError, match="names no model_type"):

@@ -58,10 +58,24 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+    "bert": Kind("textmill.models.configs:BertConfig", "textmill.models.bert:Bert"),
     "gpt2": Kind("textmill.models.configs:GPTConfig", "textmill.models.gpt:GPT"),
+    "mixtral": Kind("textmill.models.configs:MixtralConfig", "textmill.models.mixtral:Mixtral"),
+    "modernbert": Kind("textmill.models.configs:ModernBertConfig", "textmill.models.modern_bert:ModernBert"),
     "openai-gpt": Kind("textmill.models.configs:GPTConfig", "textmill.models.gpt:GPT"),
     "llama": Kind("textmill.models.configs:LlamaConfig", "textmill.models.llama:Llama"),
     "qwen3": Kind("textmill.models.configs:LlamaConfig", "textmill.models.llama:Llama"),
+    "textmill-bert": Kind("textmill.models.configs:BertConfig", "textmill.models.bert:Bert"),
+    "textmill-gpt": Kind("textmill.models.configs:GPTConfig", "textmill.models.gpt:GPT"),
+    "textmill-gru": Kind("textmill.models.configs:GruConfig", "textmill.models.gru:Gru"),
+    "textmill-llama": Kind("textmill.models.configs:LlamaConfig", "textmill.models.llama:Llama"),
+    "textmill-lstm": Kind("textmill.models.configs:LstmConfig", "textmill.models.lstm:Lstm"),
+    "textmill-mixtral": Kind("textmill.models.configs:MixtralConfig", "textmill.models.mixtral:Mixtral"),
+    "textmill-nnlm": Kind("textmill.models.configs:NnlmConfig", "textmill.models.nnlm:Nnlm"),
+    "textmill-rnn": Kind("textmill.models.configs:RnnConfig", "textmill.models.rnn:Rnn"),
+    "textmill-transformer-xl": Kind(
+        "textmill.models.configs:TransformerXlConfig", "textmill.models.transformer_xl:TransformerXl"
+    ),
 }
 """What a folder can hold, by config.json's `model_type`. A new architecture, estimator or delta adds a line."""
 
@@ -260,10 +274,14 @@ def _write_parts(folder: Path, model: "LanguageModel", tokenizer: "Tokenizer | N
     from safetensors.torch import save_file
 
     end_id = None if tokenizer is None else tokenizer.end_of_text_id
+    padding_id = None if tokenizer is None else tokenizer.special_tokens.get("[PAD]")
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.to_foreign().items()}
     dtype = str(model.embedding.weight.dtype).removeprefix("torch.")
     ids = {"bos_token_id": end_id, "eos_token_id": end_id}
     config = {**model.config.to_foreign(), **ids, "dtype": dtype, "torch_dtype": dtype}
+    if padding_id is not None:
+        # the ecosystem's encoders take 0 where none is named, and never train that token's vector
+        config["pad_token_id"] = padding_id
     write_json(folder / CONFIG, config)
     write_json(folder / GENERATION, {"_from_model_config": True, **ids})
     try:

@@ -50,6 +50,24 @@ def test_parts_of_a_batch_add_up(model: GPT, batch: Batch) -> None:
     assert sum(objective.counts(part)["loss"] for part in parts) == objective.counts(batch)["loss"]
 
 
+def test_stretches_that_are_kept_apart(model: GPT, batch: Batch) -> None:
+    """Each stretch read alone, from position 0 on."""
+    apart = Batch(tokens=batch.tokens, targets=batch.targets, starts=np.array([0, 4, 6, 12, 13, 18]))
+    expected = torch.zeros(())
+    for begin, end in zip(apart.starts[:-1], apart.starts[1:], strict=True):
+        log_probabilities = model(torch.from_numpy(batch.tokens.ravel()[None, begin:end])).log_softmax(-1)[0]
+        for place, target in enumerate(batch.targets.ravel()[begin:end]):
+            expected = expected - (0 if target == IGNORED else log_probabilities[place, target])
+    torch.testing.assert_close(NextToken()(model, apart)["loss"], expected)
+    assert not torch.allclose(expected, NextToken()(model, batch)["loss"])
+
+
+def test_measure_leaves_smoothing_out(model: GPT, batch: Batch) -> None:
+    losses, right = NextToken(label_smoothing=0.2, z_loss=0.1).measure(model, batch)
+    assert torch.equal(losses["loss"], NextToken()(model, batch)["loss"])
+    assert right == {}
+
+
 def test_weighted_sum(model: GPT, batch: Batch) -> None:
     objective = Weighted({"plain": (NextToken(), 1.0), "smooth": (NextToken(label_smoothing=0.2), 0.5)})
     assert objective.weights == {"plain": 1.0, "smooth": 0.5}

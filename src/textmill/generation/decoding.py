@@ -1,11 +1,13 @@
 """The decoding loop on token ids, for one prompt or many.
 
 Rows of a batch start at column 0 of the cache and end where they end, so a row sees what it would see alone. When a row
-fills the model's context, the model reads the newer half of it again and goes on from there.
+fills the model's context, the model reads the newer half of it again and goes on from there. A model that carries a
+memory has no such end; it reads prompts of the same length together, as it would take padding for text.
 """
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +16,9 @@ from textmill.errors import ConfigError
 from textmill.generation.config import GenerationConfig
 from textmill.generation.sampling import draw, filtered, repetition_penalty
 from textmill.layers.cache import KVCache
+from textmill.layers.memory import MemoryCache, joined
 from textmill.models.base import LanguageModel
+from textmill.models.carrying import CarryingModel
 
 MANY_TOKENS = 16
 """A CPU multiplies one fp32 row with a tall matrix up to 3 times faster when the matrix is stored column by column.
@@ -55,7 +59,7 @@ class Decoding:
         self.num_new = 0
         seeds = [config.seed] * len(prompts) if seeds is None else seeds
         self._random = [random.Random(seed) for seed in seeds]
-        self._cache: KVCache | None = None
+        self._cache: KVCache | MemoryCache | None = None
         self._num_prompt_vectors = 0
         self._seen: Tensor | None = None
         self._finished: set[int] = set()
@@ -111,7 +115,10 @@ class Decoding:
         return weight.t().contiguous() if fp32_cpu and self.config.max_tokens >= MANY_TOKENS else None
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        return self.model.logits(hidden) if self._output is None else hidden @ self._output
+        if self._output is None:
+            return self.model.logits(hidden)
+        logits, bias = self.model.head_states(hidden) @ self._output, self.model.output_bias
+        return logits if bias is None else logits + bias
 
     def _drop_finished(self) -> None:
         if self._finished.isdisjoint(self.live):
@@ -130,6 +137,8 @@ class Decoding:
         self._num_prompt_vectors = 0 if delta_prompt is None else delta_prompt.shape[-2]
         room = self.context - self._num_prompt_vectors
         read = [self.tokens[prompt][-room:] for prompt in self.live]
+        if isinstance(self.model, CarryingModel):
+            return self._read_by_length(self.model, read)
         longest = max(map(len, read))
         padded = torch.tensor([tokens + [0] * (longest - len(tokens)) for tokens in read], device=device)
         self._cache = self.model.new_cache(
@@ -140,14 +149,34 @@ class Decoding:
         last = torch.tensor([len(tokens) - 1 for tokens in read], device=device)
         return self._logits(hidden[torch.arange(len(read), device=device), last])
 
-    def _next_logits(self, cache: KVCache) -> Tensor:
-        if cache.length >= self.context:
+    def _read_by_length(self, model: CarryingModel, read: list[list[int]]) -> Tensor:
+        """Reads all prompts, those of the same length at once."""
+        order, lasts, memories = [], [], []
+        for length in sorted({len(tokens) for tokens in read}):
+            rows = [row for row, tokens in enumerate(read) if len(tokens) == length]
+            tokens = torch.tensor([read[row] for row in rows], device=model.embedding.weight.device)
+            hidden, memory = model.hidden_with_memory(model.embed(tokens), model.new_memory(len(rows)))
+            order += rows
+            lasts.append(hidden[:, -1])
+            memories.append(memory)
+        cache = MemoryCache(joined(memories), len(order))
+        cache.advance([len(read[row]) for row in order], cache.memory)
+        # row r of the cache is prompt live[r] again
+        places = [order.index(row) for row in range(len(order))]
+        cache.keep_rows(places)
+        self._cache = cache
+        return self._logits(torch.cat(lasts)[places])
+
+    def _next_logits(self, cache: KVCache | MemoryCache) -> Tensor:
+        if isinstance(cache, KVCache) and cache.length >= self.context:
             for row, length in enumerate(list(cache.row_lengths)):
                 if length >= self.context:
                     self._slide(cache, row)
         newest = [[self.tokens[prompt][-1]] for prompt in self.live]
         tokens = torch.tensor(newest, device=self.model.embedding.weight.device)
-        return self._logits(self.model.hidden(self.model.embed(tokens), cache=cache)[:, 0])
+        # each model gets the cache that is its own
+        states: Any = self.model.hidden
+        return self._logits(states(self.model.embed(tokens), cache=cache)[:, 0])
 
     def _slide(self, cache: KVCache, row: int) -> None:
         """Forgets the older half of a row's context; its newest token is read in the step that follows."""

@@ -1,7 +1,7 @@
 """Foreign names of weights as a table that reads in both directions.
 
-A row says: our weight, theirs, and how the numbers are laid out. `{i}` stands for the layer. A fused weight of ours has
-several of theirs.
+A row says: our weight, theirs, and how the numbers are laid out. `{i}` stands for the layer, `{e}` in their names for
+each expert. A fused weight of ours has several of theirs.
 """
 
 import re
@@ -36,6 +36,11 @@ def _thirds(ours: Tensor, config: TransformerConfig) -> tuple[Tensor, ...]:
     return (rows.t() if rows.dim() == 2 else rows,)
 
 
+def _stacked_thirds(theirs: Sequence[Tensor], config: TransformerConfig) -> Tensor:
+    q, k, v = theirs[0].chunk(3)
+    return pack_qkv(q, k, v, config.num_kv_heads)
+
+
 SAME = Layout(lambda theirs, _: theirs[0], lambda ours, _: (ours,))
 TRANSPOSED = Layout(lambda theirs, _: theirs[0].t(), lambda ours, _: (ours.t(),))
 """transformers' Conv1D keeps [inputs, outputs]."""
@@ -45,6 +50,12 @@ SEPARATE_QKV = Layout(
 )
 CONV1D_QKV = Layout(_fused_thirds, _thirds)
 """GPT's c_attn: all queries, then all keys, then all values, as a Conv1D."""
+FUSED_QKV = Layout(
+    _stacked_thirds, lambda ours, config: (torch.cat(unpack_qkv(ours, config.num_heads, config.num_kv_heads)),)
+)
+"""ModernBERT's Wqkv: all queries, then all keys, then all values."""
+STACKED = Layout(lambda theirs, _: torch.stack(tuple(theirs)), lambda ours, _: ours.unbind())
+"""One tensor an expert; ours is their stack."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +66,18 @@ class Row:
     theirs: str | tuple[str, ...]
     layout: Layout = SAME
 
-    def foreign_names(self, layer: int) -> tuple[str, ...]:
+    def foreign_names(self, layer: int, config: TransformerConfig) -> tuple[str, ...]:
         names = (self.theirs,) if isinstance(self.theirs, str) else self.theirs
+        if config.experts is not None:
+            # a name without the mark stands once
+            each = [[name.replace("{e}", str(e)) for e in range(config.experts.num_experts)] for name in names]
+            names = tuple(dict.fromkeys(name for group in each for name in group))
         return tuple(name.replace("{i}", str(layer)) for name in names)
+
+
+def own_names(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The table of a model that nobody else has: each weight is saved under the name it has here."""
+    return tuple(Row(row.ours, row.ours) for row in rows)
 
 
 def rows_by_layer(rows: Sequence[Row], num_layers: int) -> list[tuple[Row, int]]:
@@ -72,7 +92,7 @@ def write_foreign(state: Mapping[str, Tensor], rows: Sequence[Row], config: Tran
     for row, layer in rows_by_layer(rows, config.num_layers):
         ours = left.pop(row.ours.replace("{i}", str(layer)), None)
         if ours is not None:
-            foreign |= zip(row.foreign_names(layer), row.layout.write(ours, config), strict=True)
+            foreign |= zip(row.foreign_names(layer, config), row.layout.write(ours, config), strict=True)
     assert not left, f"weights without a foreign name: {sorted(left)}"
     return foreign
 
@@ -91,7 +111,7 @@ def read_foreign(
         ours = row.ours.replace("{i}", str(layer))
         if ours not in shapes:
             continue
-        names = row.foreign_names(layer)
+        names = row.foreign_names(layer, config)
         missing = [name for name in names if name not in left]
         if missing:
             raise FormatError(f"the weights lack {missing[0]}", fix="the file may be of another model; fetch it again")

@@ -9,7 +9,7 @@ from typing import ClassVar
 from textmill.layers.config import TransformerConfig
 from textmill.models.base import LanguageModel
 from textmill.models.configs import GPTConfig
-from textmill.models.foreign import CONV1D_QKV, TRANSPOSED, Row
+from textmill.models.foreign import CONV1D_QKV, TRANSPOSED, Row, own_names
 
 BLOCK = (
     Row("trunk.blocks.{i}.attention_norm.weight", "transformer.h.{i}.ln_1.weight"),
@@ -25,20 +25,26 @@ BLOCK = (
     Row("trunk.blocks.{i}.feed_forward.down.weight", "transformer.h.{i}.mlp.c_proj.weight", TRANSPOSED),
     Row("trunk.blocks.{i}.feed_forward.down.bias", "transformer.h.{i}.mlp.c_proj.bias"),
 )
+GPT2 = (
+    Row("embedding.weight", "transformer.wte.weight"),
+    Row("trunk.positions.weight", "transformer.wpe.weight"),
+    *BLOCK,
+    Row("trunk.norm.weight", "transformer.ln_f.weight"),
+    Row("trunk.norm.bias", "transformer.ln_f.bias"),
+    Row("head.weight", "lm_head.weight"),
+)
+EXPERTS = tuple(
+    Row(f"trunk.blocks.{{i}}.feed_forward.{part}", "no name elsewhere")
+    for part in ("router.weight", "shared.up.weight", "shared.up.bias", "shared.down.weight", "shared.down.bias")
+)
 
 
 class GPT(LanguageModel):
     """`GPTConfig` says which of the two."""
 
     NAMES: ClassVar = {
-        "gpt2": (
-            Row("embedding.weight", "transformer.wte.weight"),
-            Row("trunk.positions.weight", "transformer.wpe.weight"),
-            *BLOCK,
-            Row("trunk.norm.weight", "transformer.ln_f.weight"),
-            Row("trunk.norm.bias", "transformer.ln_f.bias"),
-            Row("head.weight", "lm_head.weight"),
-        ),
+        "gpt2": GPT2,
+        "textmill-gpt": own_names((*GPT2, *EXPERTS)),
         "openai-gpt": (
             Row("embedding.weight", "transformer.tokens_embed.weight"),
             Row("trunk.positions.weight", "transformer.positions_embed.weight"),
@@ -63,6 +69,7 @@ class GPT(LanguageModel):
             norm_eps=config.norm_eps,
             positions="learned",
             feed_forward=config.feed_forward,
+            experts=config.experts,
             bias=True,
             dropout=config.dropout,
             attention_dropout=config.attention_dropout,

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textmill.layers.config import TransformerConfig
 from textmill.models.base import LanguageModel
 from textmill.models.configs import LlamaConfig
-from textmill.models.foreign import SEPARATE_QKV, Row
+from textmill.models.foreign import SEPARATE_QKV, Row, own_names
 
 QKV = tuple(f"model.layers.{{i}}.self_attn.{part}_proj.weight" for part in "qkv")
 
@@ -31,7 +31,7 @@ ROWS = (
 class Llama(LanguageModel):
     """`LlamaConfig.qk_norm` makes it Qwen3."""
 
-    NAMES: ClassVar = {"llama": ROWS, "qwen3": ROWS}
+    NAMES: ClassVar = {"llama": ROWS, "qwen3": ROWS, "textmill-llama": own_names(ROWS)}
     PREFIX: ClassVar = "model."
 
     @staticmethod
@@ -49,6 +49,7 @@ class Llama(LanguageModel):
             norm_eps=config.norm_eps,
             positions="rotary",
             rotary=config.rotary,
+            attention=config.attention,
             feed_forward=config.feed_forward,
             qk_norm=config.qk_norm,
             bias=False,

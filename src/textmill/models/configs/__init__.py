@@ -4,8 +4,41 @@ A foreign setting that would change the arithmetic and that we don't have raises
 says how to train, store or run the model is passed over.
 """
 
+from textmill.models.configs.bert import BertConfig
 from textmill.models.configs.gpt import GPTConfig
 from textmill.models.configs.initialisation import Initialisation
 from textmill.models.configs.llama import LlamaConfig
+from textmill.models.configs.mixtral import MixtralConfig
+from textmill.models.configs.modern_bert import ModernBertConfig
+from textmill.models.configs.nnlm import NnlmConfig
+from textmill.models.configs.recurrent import GruConfig, LstmConfig, RnnConfig
+from textmill.models.configs.transformer_xl import TransformerXlConfig
 
-__all__ = ["GPTConfig", "Initialisation", "LlamaConfig"]
+ModelConfig = (
+    GPTConfig
+    | LlamaConfig
+    | MixtralConfig
+    | BertConfig
+    | ModernBertConfig
+    | NnlmConfig
+    | RnnConfig
+    | LstmConfig
+    | GruConfig
+    | TransformerXlConfig
+)
+"""The settings of any architecture that can be pre-trained."""
+
+__all__ = [
+    "BertConfig",
+    "GPTConfig",
+    "GruConfig",
+    "Initialisation",
+    "LlamaConfig",
+    "LstmConfig",
+    "MixtralConfig",
+    "ModelConfig",
+    "ModernBertConfig",
+    "NnlmConfig",
+    "RnnConfig",
+    "TransformerXlConfig",
+]

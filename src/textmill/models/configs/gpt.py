@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from textmill.errors import ConfigError
+from textmill.layers.experts_config import ExpertsConfig
 from textmill.models.configs.foreign import Reader, refuse_unless
 from textmill.models.configs.initialisation import Initialisation
+from textmill.models.configs.own import own_from_foreign, own_to_foreign
 from textmill.models.configs.sizes import check_heads, check_sizes
 
 
@@ -14,6 +16,7 @@ from textmill.models.configs.sizes import check_heads, check_sizes
 class GPTConfig:
     """GPT-2 (Radford et al. 2019) or GPT-1 (Radford et al. 2018): learned positions, LayerNorm, GELU."""
 
+    KIND: ClassVar[str] = "gpt"
     form: Literal["gpt2", "gpt1"] = "gpt2"
     """`gpt2` puts the norms before the sub-layers and one at the end, `gpt1` after each."""
     vocab_size: int = 50_257
@@ -30,6 +33,8 @@ class GPTConfig:
     norm_eps: float = 1e-5
     tied: bool = True
     """The output matrix is the embedding's."""
+    experts: ExpertsConfig | None = None
+    """Experts in the place of the feed-forward layer; nobody else has this model, so it is saved as our own."""
 
     ACTIVATIONS: ClassVar = {
         "gelu_new": "gelu_tanh",
@@ -48,15 +53,21 @@ class GPTConfig:
                     f"GPT-1's feed-forward width is 4 times its width, got {self.feed_forward_width}",
                     fix=f"leave it out, or use {4 * self.width}",
                 )
+            if self.experts is not None:
+                raise ConfigError("GPT-1 has no experts", fix='use form="gpt2"')
             if self.feed_forward != "gelu_tanh" or not self.tied:
                 raise ConfigError("GPT-1 has gelu_tanh and tied embeddings", fix='or use form="gpt2"')
 
     @property
     def model_type(self) -> str:
+        if self.experts is not None:
+            return "textmill-gpt"
         return "gpt2" if self.form == "gpt2" else "openai-gpt"
 
     def to_foreign(self) -> dict[str, Any]:
         """The settings under the names of transformers' GPT2Config or OpenAIGPTConfig."""
+        if self.experts is not None:
+            return own_to_foreign(self, "TextmillGPT")
         foreign: dict[str, Any] = {
             "model_type": self.model_type,
             "architectures": ["GPT2LMHeadModel" if self.form == "gpt2" else "OpenAIGPTLMHeadModel"],
@@ -84,6 +95,8 @@ class GPTConfig:
         Raises:
             NotSupportedError: a setting that changes the arithmetic and isn't here, by name.
         """
+        if foreign.get("model_type") == "textmill-gpt":
+            return own_from_foreign(cls, foreign)
         gpt1 = foreign.get("model_type") == "openai-gpt"
         refuse_unless(
             foreign, scale_attn_weights=True, scale_attn_by_inverse_layer_idx=False, add_cross_attention=False

@@ -17,3 +17,6 @@ class Initialisation:
     so that each block starts as the identity."""
     head: Literal["plain", "zero"] = "plain"
     """The output matrix, where it isn't tied to the embedding."""
+    truncation: float | None = None
+    """Normal draws farther than so many standard deviations from 0 are drawn again: 2 in BERT's own code, so that no
+    weight begins far out."""

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self
 
 from textmill.errors import NotSupportedError
-from textmill.layers.config import RotaryConfig
+from textmill.layers.config import AttentionPattern, RotaryConfig
 from textmill.models.configs.foreign import Reader, refuse_unless, rotary_from_foreign, rotary_to_foreign
 from textmill.models.configs.initialisation import Initialisation
+from textmill.models.configs.own import own_from_foreign, own_to_foreign
 from textmill.models.configs.sizes import check_heads, check_sizes
 
 
@@ -15,6 +16,7 @@ from textmill.models.configs.sizes import check_heads, check_sizes
 class LlamaConfig:
     """Llama (Touvron et al. 2023, arXiv:2302.13971): RMSNorm, rotary positions, SwiGLU, grouped-query attention."""
 
+    KIND: ClassVar[str] = "llama"
     vocab_size: int = 32_000
     context_length: int = 2048
     """The longest sequence, in tokens."""
@@ -31,6 +33,9 @@ class LlamaConfig:
     qk_norm: bool = False
     """RMSNorm of each head's queries and keys: Qwen3's form, and saved as such."""
     rotary: RotaryConfig = field(default_factory=RotaryConfig)
+    attention: AttentionPattern = field(default_factory=AttentionPattern)
+    """Which tokens a token sees; nobody else has this model with another pattern than dense, so it is saved as our
+    own."""
     attention_dropout: float = 0.0
     dropout: float = 0.0
     """While training only; the ecosystem's configuration has no place for it."""
@@ -56,6 +61,8 @@ class LlamaConfig:
 
     @property
     def model_type(self) -> str:
+        if self.attention.kind != "dense":
+            return "textmill-llama"
         return "qwen3" if self.qk_norm else "llama"
 
     @property
@@ -71,7 +78,9 @@ class LlamaConfig:
         return self.feed_forward_width or -(-8 * self.width // (3 * 32)) * 32
 
     def to_foreign(self) -> dict[str, Any]:
-        """The settings under the names of transformers' LlamaConfig or Qwen3Config."""
+        """The settings under the names of transformers' LlamaConfig or Qwen3Config, or under ours if sparse."""
+        if self.model_type == "textmill-llama":
+            return own_to_foreign(self, "TextmillLlama")
         names = {ours: theirs for theirs, ours in reversed(self.ACTIVATIONS.items())}
         foreign: dict[str, Any] = {
             "model_type": self.model_type,
@@ -101,6 +110,8 @@ class LlamaConfig:
         Raises:
             NotSupportedError: a setting that changes the arithmetic and isn't here, by name.
         """
+        if foreign.get("model_type") == "textmill-llama":
+            return own_from_foreign(cls, foreign)
         qwen3 = foreign.get("model_type") == "qwen3"
         refuse_unless(foreign, attention_bias=False, mlp_bias=False, use_sliding_window=False)
         if any(kind != "full_attention" for kind in foreign.get("layer_types") or []):

@@ -1,5 +1,5 @@
 """Writes the generated pages: `docs/cli.md` from every command's own `--help`, `docs/benchmarks.md` and
-the README's table from the benchmarks' results.
+the README's table from the benchmarks' results, and the picture of the optimisers' paths.
 
 The page must come out the same on every terminal and every Python, so commands are asked in processes of their own with
 a width of 100, no colour and no terminal, and the boxes around their options are taken off.
@@ -18,6 +18,7 @@ from pathlib import Path
 from benchmarks.harness import RESULTS
 
 from benchmarks import table
+from docs import optimizer_paths
 from textmill.cli import COMMANDS
 from textmill.files import write_text
 
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(table.write(chosen.results, chosen.folder / table.PAGE.name))
         if chosen.folder == CLI_PAGE.parent:
             print(table.write_summary(chosen.results))
+            optimizer_paths.main()
             entries = table.latest(chosen.results)
             for page in sorted([*chosen.folder.glob("methods/*.md"), *chosen.folder.glob("tokenizers/*.md")]):
                 table.fill(page, entries)

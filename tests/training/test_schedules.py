@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import transformers
 
 from textmill.training.config import TrainingConfig
 from textmill.training.schedules import curve, multiplier, progress
@@ -46,7 +47,29 @@ def test_constant() -> None:
     assert [multiplier(config, step) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "wsd", "constant"])
+def test_linear_equals_transformers() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = transformers.get_linear_schedule_with_warmup(optimizer, num_warmup_steps=0, num_training_steps=40)
+    config = TrainingConfig(steps=40, warmup_steps=0, schedule="linear", final_fraction=0.0)
+    for step in range(40):
+        assert multiplier(config, step) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+
+
+def test_inverse_square_root_is_the_transformers_papers() -> None:
+    """Its equation 3, d^-0.5 min(s^-0.5, s W^-1.5) with s from 1, over its highest value at s = W."""
+    config = TrainingConfig(steps=None, minutes=1.0, warmup_steps=40, schedule="inverse_sqrt")
+    for step in range(1000):
+        s = step + 1
+        expected = min(s**-0.5, s * 40**-1.5) / 40**-0.5
+        # the clock has no say in it
+        assert multiplier(config, step, elapsed_seconds=float(step)) == pytest.approx(expected)
+    cold = TrainingConfig(warmup_steps=0, schedule="inverse_sqrt")
+    assert [multiplier(cold, step) for step in (0, 3, 99)] == pytest.approx([1.0, 0.5, 0.1])
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "wsd", "constant"])
 def test_from_one_to_the_final_fraction_without_rising(schedule: str) -> None:
     config = TrainingConfig(schedule=schedule, final_fraction=0.3)  # type: ignore[arg-type]
     values = [curve(config, done / 50) for done in range(51)]

@@ -25,6 +25,7 @@ from textmill.training.checkpoints import Checkpoints
 from textmill.training.config import TrainingConfig
 from textmill.training.evaluation import HeldOut
 from textmill.training.hooks import Hook, RunRecord, StepRecord
+from textmill.training.optimizers import OPTIMIZERS
 from textmill.training.schedules import multiplier
 from textmill.training.trainer import DivergedError, StoppedError, Trainer
 
@@ -126,8 +127,8 @@ def test_accumulation_equals_one_big_batch(tmp_path: Path, rows: int) -> None:
 def test_recompute_changes_nothing(tmp_path: Path) -> None:
     model = tiny(dropout=0.2)
     plain = trained(tmp_path / "plain", settings(), tiny(dropout=0.2))
-    assert_same(plain, trained(tmp_path / "recompute", settings(recompute=True), model))
-    assert not model.trunk.recompute
+    assert_same(plain, trained(tmp_path / "recompute", settings(recompute="block"), model))
+    assert model.trunk.recompute == "none"
 
 
 def test_same_seed_same_weights_and_the_global_generator_is_left_alone(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_weighted_objectives(tmp_path: Path) -> None:
 # --- stopping and going on
 
 
-@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_goes_on_to_the_bit(tmp_path: Path, optimizer: str, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("textmill.training.precision.has_fast_bf16", lambda device: True)

@@ -4,7 +4,8 @@
 checkpoints/step-00000123/
   model.safetensors       the fp32 weights by name
   optimizer.safetensors   the optimisers' state, `<parameter name>/<what>`
-  state.json              where the run stands, SHA-256 of the two, and of itself
+  objective.safetensors   what the objective remembers from batch to batch, if anything
+  state.json              where the run stands, SHA-256 of the others, and of itself
 ```
 
 A folder is written under a temporary name, flushed to the disk, and renamed. When a run starts, the newest folder whose
@@ -31,6 +32,7 @@ from textmill.training.tensor_file import write_tensors
 
 FORMAT = 1
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+OBJECTIVE = "objective.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,14 @@ class State:
     """The lowest held-out loss so far."""
     best_step: int | None = None
     """The checkpoint that had it."""
+    reference_loss: float | None = None
+    """The last held-out loss that was better by `min_delta`: see `early_stopping.Patience`."""
+    bad_evaluations: int = 0
+    """Measurements since then."""
+    skipped: int = 0
+    """Batches left out because their loss or gradient wasn't finite."""
+    skipped_in_a_row: int = 0
+    """Those at the end."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What must be the same for the run to go on: see `refuse_other`."""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -72,6 +82,11 @@ class Checkpoint:
         """The optimisers' state, flat."""
         return _tensors(self.path / OPTIMIZER)
 
+    def objective(self) -> dict[str, Tensor]:
+        """What the objective remembers; empty where it remembers nothing."""
+        path = self.path / OBJECTIVE
+        return _tensors(path) if path.is_file() else {}
+
 
 class Checkpoints:
     """The checkpoints of one run, in one folder."""
@@ -80,7 +95,13 @@ class Checkpoints:
         self.folder = folder
         self.keep = keep
 
-    def save(self, state: State, model: Mapping[str, Tensor], optimizer: Mapping[str, Tensor]) -> Path:
+    def save(
+        self,
+        state: State,
+        model: Mapping[str, Tensor],
+        optimizer: Mapping[str, Tensor],
+        objective: Mapping[str, Tensor] | None = None,
+    ) -> Path:
         """Writes a checkpoint, then deletes those that are neither among the newest nor the best.
 
         Raises:
@@ -92,6 +113,8 @@ class Checkpoints:
                 MODEL: write_tensors(temporary / MODEL, model),
                 OPTIMIZER: write_tensors(temporary / OPTIMIZER, optimizer),
             }
+            if objective:
+                files[OBJECTIVE] = write_tensors(temporary / OBJECTIVE, objective)
             content = {"format": FORMAT, **state.__dict__, "files": files}
             content["sha256"] = _fingerprint(content)
             (temporary / STATE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -120,7 +143,7 @@ class Checkpoints:
         if content.pop("format", None) != FORMAT:
             raise FormatError(f"{path} was written by another version of textmill", fix="use --fresh")
         files = content.pop("files", {})
-        for name in (MODEL, OPTIMIZER):
+        for name in (MODEL, OPTIMIZER, OBJECTIVE) if OBJECTIVE in files else (MODEL, OPTIMIZER):
             file = path / name
             if not file.is_file() or sha256_file(file) != files.get(name):
                 raise FormatError(f"{file} is missing, or doesn't match the checksum in {STATE}")

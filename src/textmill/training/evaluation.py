@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from textmill.errors import DataError
-from textmill.metrics.language_model import bits_per_byte
+from textmill.metrics.language_model import bits_per_byte, bits_per_character, perplexity
 from textmill.objectives import Objective
+from textmill.objectives.base import measured, token_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +29,21 @@ class HeldOut:
     batches: Callable[[], Iterable[Any]]
     """Gives the batches anew."""
     num_bytes: int | None = None
-    """Bytes of the text in them, for bits per byte."""
+    """Bytes of the text in them, all of whose tokens are targets, for bits per byte."""
+    num_characters: int | None = None
+    """Characters of that text, for bits per character."""
 
     @torch.no_grad()
     def __call__(self, model: nn.Module) -> Mapping[str, float]:
-        """`loss` in nats per token, `tokens`, and `bits_per_byte` where the bytes are known.
+        """What the objective measures, by these names:
+
+        - `loss`: the weighted sum of the mean losses, in nats; where there are several, each one too, by its key
+        - `perplexity`: exp of the mean loss of a token
+        - `accuracy`: the share of right predictions, where the objective tells
+        - `tokens`: how many were predicted
+        - `bits_per_byte`, `bits_per_character`: where the text's size is known and its tokens are predicted once
+
+        Perplexity and accuracy are `<key>_perplexity` and `<key>_accuracy` where there are several losses.
 
         Raises:
             DataError: nothing to predict.
@@ -40,12 +51,7 @@ class HeldOut:
         training = model.training
         model.eval()
         try:
-            sums, counts = dict.fromkeys(self.objective.weights, 0.0), dict.fromkeys(self.objective.weights, 0)
-            for batch in self.batches():
-                for key, count in self.objective.counts(batch).items():
-                    counts[key] += count
-                for key, loss in self.objective(model, batch).items():
-                    sums[key] += float(loss)
+            sums, counts, right = self._sums(model)
         finally:
             model.train(training)
         if not any(counts.values()):
@@ -54,7 +60,34 @@ class HeldOut:
         result = {"loss": math.fsum(weight * means[key] for key, weight in self.objective.weights.items())}
         if len(means) > 1:
             result |= means
-        result["tokens"] = sum(counts.values())
-        if self.num_bytes is not None:
-            result["bits_per_byte"] = bits_per_byte(sum(sums.values()), self.num_bytes)
+        texts = [key for key in token_keys(self.objective) if counts.get(key)]
+        result |= {_named("perplexity", key): perplexity(sums[key], counts[key]) for key in texts}
+        result |= {_named("accuracy", key): right[key] / counts[key] for key in right if counts[key]}
+        result["tokens"] = sum(counts[key] for key in texts) if texts else sum(counts.values())
+        if len(texts) == 1 and self.num_bytes is not None:
+            result["bits_per_byte"] = bits_per_byte(sums[texts[0]], self.num_bytes)
+        if len(texts) == 1 and self.num_characters is not None:
+            result["bits_per_character"] = bits_per_character(sums[texts[0]], self.num_characters)
         return result
+
+    def _sums(self, model: nn.Module) -> tuple[dict[str, float], dict[str, int], dict[str, int]]:
+        """Over all batches and by key: the losses, how many things they sum over, how many of these are right."""
+        keys = self.objective.weights
+        sums, counts, right = dict.fromkeys(keys, 0.0), dict.fromkeys(keys, 0), dict[str, int]()
+        for batch in self.batches():
+            for key, count in self.objective.counts(batch).items():
+                counts[key] += count
+            losses, correct = measured(self.objective, model, batch)
+            for key, loss in losses.items():
+                sums[key] += float(loss)
+            for key, number in correct.items():
+                right[key] = right.get(key, 0) + number
+        return sums, counts, right
+
+
+def _named(figure: str, key: str) -> str:
+    """
+    >>> _named("accuracy", "loss"), _named("accuracy", "pair")
+    ('accuracy', 'pair_accuracy')
+    """
+    return figure if key == "loss" else f"{key}_{figure}"

@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from textmill.errors import ConfigError
 from textmill.files import clear_errors, replacing
+from textmill.training.nonfinite import BadStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class RunRecord:
     device: str
     threads: int
     tokens_per_step: int
+    peak_flops: float | None = None
+    """Operations a second that the machine makes at most: see `training.peak`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,10 @@ class StepRecord:
     tokens: int
     """Tokens trained on so far."""
     tokens_per_second: float
-    """Of this step."""
+    """Of this step: tokens that the model read, of which none is padding."""
+    mfu: float | None = None
+    """Model FLOPs utilisation: the part of the machine's peak that this step's operations make, by the formula of
+    `training.flops`. None where the model's operations aren't known."""
     elapsed_seconds: float
     """Training time so far, over all starts."""
     seconds_left: float
@@ -61,8 +67,14 @@ class Hook:
     def on_step(self, record: StepRecord) -> None:
         """After each update."""
 
+    def on_bad_step(self, bad: BadStep) -> None:
+        """In the place of `on_step`, when loss or gradient isn't finite; before the run ends, if it does."""
+
     def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
         """After each measurement on held-out text."""
+
+    def on_stop_early(self, step: int, bad_evaluations: int) -> None:
+        """When the run ends because so many measurements in a row were no better."""
 
     def on_checkpoint(self, step: int, path: Path) -> None:
         """After each checkpoint."""
@@ -82,23 +94,27 @@ class JsonLines(Hook):
         self.file: IO[str] | None = None
 
     def on_start(self, run: RunRecord) -> None:
-        kept = [line for line in _whole_lines(self.path) if line["step"] <= run.first_step]
+        kept = [line for line in whole_lines(self.path) if line["step"] <= run.first_step]
         with replacing(self.path) as file:
             file.writelines(json.dumps(line).encode() + b"\n" for line in kept)
         with clear_errors(self.path):
             self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
 
     def on_step(self, record: StepRecord) -> None:
-        self._write({"kind": "step", **asdict(record)})
+        self.write({"kind": "step", **asdict(record)})
+
+    def on_bad_step(self, bad: BadStep) -> None:
+        self.write({"kind": "bad_step", **asdict(bad)})
 
     def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
-        self._write({"kind": "evaluation", "step": step, **metrics})
+        self.write({"kind": "evaluation", "step": step, **metrics})
 
     def on_end(self) -> None:
         if self.file is not None:
             self.file.close()
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def write(self, line: Mapping[str, Any]) -> None:
+        """Adds a line; numbers that aren't finite become null."""
         assert self.file is not None
         finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in line.items()}
         with clear_errors(self.path):
@@ -146,16 +162,25 @@ class Progress(Hook):
         if self.bar is None:
             self._say(f"step {step:,}{self.held_out}")
 
+    def on_stop_early(self, step: int, bad_evaluations: int) -> None:
+        self._say(
+            f"stopping after step {step:,}: the last {bad_evaluations} measurements on held-out text are no better"
+        )
+
     def on_end(self) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
 
+    def on_bad_step(self, bad: BadStep) -> None:
+        self._say(f"step {bad.step:,}: the {bad.what}; " + ("left out" if bad.skipped else "stopping"))
+
     def _told(self, record: StepRecord) -> str:
         of = f"/{self.run.steps:,}" if self.run is not None and self.run.steps else ""
+        mfu = "" if record.mfu is None else f"  MFU {record.mfu:.0%}"
         return (
             f"step {record.step:,}{of}  {_duration(record.seconds_left)} left  {record.tokens_per_second:,.0f} tokens/s"
-            f"  loss {record.loss:.3f}{self.held_out}"
+            f"{mfu}  loss {record.loss:.3f}{self.held_out}"
         )
 
     def _say(self, text: str) -> None:
@@ -165,15 +190,21 @@ class Progress(Hook):
 
     def _start_bar(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.progress import BarColumn, TextColumn
 
         console = Console(stderr=True)
         told = TextColumn("{task.fields[told]}")
         # on a narrow terminal the words matter more than the bar
         columns = (TextColumn(self.title), BarColumn(), told) if console.width >= 140 else (told,)
-        self.bar = Progress(*columns, console=console, transient=True)
+        self.bar = self._new_bar(columns, console)
         self.task = self.bar.add_task(self.title, total=1.0, told="")
         self.bar.start()
+
+    def _new_bar(self, columns: tuple[Any, ...], console: Any) -> Any:
+        """What rich draws; a subclass may draw more."""
+        from rich.progress import Progress
+
+        return Progress(*columns, console=console, transient=True)
 
 
 class TensorBoard(Hook):
@@ -199,8 +230,8 @@ class TensorBoard(Hook):
             self.writer = self.make_writer(str(self.folder), purge_step=run.first_step + 1)
 
     def on_step(self, record: StepRecord) -> None:
-        for name in ("loss", "learning_rate", "gradient_norm", "tokens_per_second"):
-            self.writer.add_scalar(f"training/{name}", getattr(record, name), record.step)
+        for name, value in figures(record).items():
+            self.writer.add_scalar(f"training/{name}", value, record.step)
 
     def on_evaluate(self, step: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
@@ -211,7 +242,14 @@ class TensorBoard(Hook):
             self.writer.close()
 
 
-def _whole_lines(path: Path) -> list[dict[str, Any]]:
+def figures(record: StepRecord) -> dict[str, float]:
+    """What is drawn of a step, by name."""
+    names = ("loss", "learning_rate", "gradient_norm", "tokens_per_second", "mfu")
+    found = {name: getattr(record, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of an earlier start; a last one that was cut is left out."""
     if not path.exists():
         return []

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from textmill.errors import ConfigError
+from textmill.layers.norm import BatchNorm
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -60,8 +61,11 @@ class Weights:
             }
             for name, weight in self.working.items():
                 weight.data = self.masters[name].detach().to(dtype)
-            # tables such as the cosines of rotary positions, which meet activations
-            self._tables = [(table, table.data) for table in model.buffers() if table.is_floating_point()]
+            # tables such as the cosines of rotary positions, which meet activations; running statistics are no table
+            # but learned, and keep their precision
+            learned = {id(table) for norm in model.modules() if isinstance(norm, BatchNorm) for table in norm.buffers()}
+            tables = [table for table in model.buffers() if table.is_floating_point() and id(table) not in learned]
+            self._tables = [(table, table.data) for table in tables]
             for table, exact in self._tables:
                 table.data = exact.to(dtype)
         self.trained = {name: master for name, master in self.masters.items() if master.requires_grad}

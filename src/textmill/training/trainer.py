@@ -7,7 +7,6 @@ checkpoint ends, on a CPU and with the same number of threads, with the same wei
 
 import contextlib
 import dataclasses
-import hashlib
 import math
 import platform
 import signal
@@ -15,39 +14,33 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import textmill
-from textmill.errors import TextmillError
+from textmill.errors import ConfigError, TextmillError
 from textmill.objectives import Objective
-from textmill.ops.permutation import mixed
 from textmill.training import cpu
+from textmill.training.batches import Batches, digest, num_tokens
 from textmill.training.checkpoints import Checkpoints, State, refuse_other
+from textmill.training.clock import Clock
 from textmill.training.compiling import compile_trunk
 from textmill.training.config import TrainingConfig
+from textmill.training.early_stopping import Patience
+from textmill.training.flops import Meter, num_predicted
 from textmill.training.hooks import Hook, RunRecord, StepRecord
-from textmill.training.optimizers import Optimizers, roles
-from textmill.training.placement import OneDevice, Placement, split_rows
-from textmill.training.precision import Weights, chosen_dtype
+from textmill.training.nonfinite import BadStep, DivergedError, Skips
+from textmill.training.placement import OneDevice, Placement
 from textmill.training.schedules import multiplier
 from textmill.training.signals import Signals
+from textmill.training.update import Update
+
+__all__ = ["Batches", "DivergedError", "Evaluate", "StoppedError", "Trainer", "TrainingResult"]
 
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 """A measurement on held-out text; its `loss` decides which checkpoint is the best."""
-
-
-class Batches(Protocol):
-    """Numbered batches: the same number gives the same batch."""
-
-    def batch(self, step: int) -> Any: ...
-
-
-class DivergedError(TextmillError):
-    """The loss or its gradient is no longer a finite number."""
 
 
 class StoppedError(TextmillError):
@@ -74,8 +67,15 @@ class TrainingResult:
     best_step: int | None
     best_checkpoint: Path | None
     """Where the held-out loss was lowest."""
+    weights_step: int
+    """The update that the model's weights come from: the last one, or with `keep_best` the best one. `metrics` are
+    theirs."""
+    stopped_early: bool
+    """Whether `patience` ended the run."""
     elapsed_seconds: float
     tokens: int
+    skipped: int
+    """Batches left out because their loss or gradient wasn't finite."""
     precision: str
 
 
@@ -101,6 +101,11 @@ class Trainer:
         self.model: Any = self.placement.place(model)
         self.objective, self.batches, self.config = objective, batches, config
         self.evaluate, self.hooks = evaluate, list(hooks)
+        if config.patience is not None and evaluate is None:
+            raise ConfigError(
+                f"patience={config.patience} needs held-out text to measure on, and there is none",
+                fix="hold some text out, or leave patience out",
+            )
         self.checkpoints = Checkpoints(out / "checkpoints", keep=config.keep)
 
     def run(self, *, fresh: bool = False) -> TrainingResult:
@@ -112,7 +117,7 @@ class Trainer:
         Raises:
             StoppedError: Ctrl-C, SIGTERM or a closed terminal; a checkpoint was written.
             DivergedError: the loss or the gradient is not finite.
-            ConfigError: the newest checkpoint belongs to another run.
+            ConfigError: the newest checkpoint belongs to another run, or `patience` has nothing to measure.
             OutputError: a checkpoint can't be written; those before it stand.
         """
         with contextlib.ExitStack() as undo:
@@ -123,59 +128,55 @@ class Trainer:
             while not self.finished:
                 self._train_step()
                 improved = self._evaluate_if_due()
-                if improved or stop.received or self._checkpoint_due():
+                if improved or stop.received or self.finished or self.clock.checkpoint_due(self.step):
                     self._save()
                 if stop.received:
                     raise StoppedError(stop.received, self.step)
+            self._take_the_best()
         return self._result()
 
     def _train_step(self) -> None:
-        """One update of the weights."""
-        config, started = self.config, time.perf_counter()
+        """One update of the weights, or none where the batch's loss or gradient isn't finite."""
+        started = time.perf_counter()
         batch = self.batches.batch(self.step)
-        counts = self.objective.counts(batch)
-
-        # forward and backward, part by part; gradients add up
-        losses: dict[str, Tensor] = {}
-        for number, part in enumerate(split_rows(self.placement.share(batch), config.micro_batch_size)):
-            torch.manual_seed(mixed(config.seed, self.step, number))
-            sums = self.objective(self.model, part)
-            torch.autograd.backward(self._mean(sums, counts))
-            self.weights.collect_gradients()
-            losses = {key: losses.get(key, 0.0) + loss.detach() for key, loss in sums.items()}
-        loss = float(self._mean(self.placement.total(losses), counts))
-
-        # clip, after making sure there is something sound to clip
-        norm = float(nn.utils.clip_grad_norm_(self.weights.trained.values(), config.clip_norm or math.inf))
-        self._refuse_divergence(loss, norm)
-
-        # update
-        rate = self.optimizers.step(multiplier(config, self.step, self._elapsed()))
-        self.weights.publish()
-        self.weights.drop_gradients()
-
+        self.skips.begin()
+        loss, norm = self.update.gradients(batch, self.step)
         self.step += 1
+        good = math.isfinite(loss) and math.isfinite(norm)
+        may_go_on = self.skips.count(bad=not good)
+        if not good:
+            self._meet_bad_step(loss, norm, may_go_on)
+            return
+        rate = self.update.apply(multiplier(self.config, self.step - 1, self.clock.elapsed()))
         self.loss = loss
         self.finished = self._is_over()
-        num_tokens = batch.tokens.size if hasattr(batch, "tokens") else max(counts.values())
-        self.tokens += num_tokens
-        self._tell(loss, norm, rate, num_tokens / (time.perf_counter() - started))
+        seconds = time.perf_counter() - started
+        self.tokens += num_tokens(batch, max(self.objective.counts(batch).values()))
+        if self.hooks:
+            self._tell(batch, norm, rate, seconds)
 
-    def _mean(self, sums: Mapping[str, Tensor], counts: Mapping[str, int]) -> Tensor:
-        """The weighted sum of the means."""
-        weights = self.objective.weights
-        return torch.stack([loss * (weights[key] / max(1, counts[key])) for key, loss in sums.items()]).sum()
+    def _meet_bad_step(self, loss: float, norm: float, may_go_on: bool) -> None:
+        """Leaves the batch out, or ends the run.
 
-    def _refuse_divergence(self, loss: float, norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient's norm is {norm}"
-        steps = self.checkpoints.steps()
-        standing = f"; the checkpoint of step {steps[-1]} stands" if steps else ""
-        raise DivergedError(
-            f"the {what} at step {self.step + 1}{standing}",
-            fix="use a lower learning rate, a longer warm-up, or precision=fp32",
+        Raises:
+            DivergedError: such batches aren't to be left out, or there were too many.
+        """
+        bad = BadStep(
+            step=self.step,
+            loss=loss,
+            gradient_norm=norm,
+            weights=self.update.not_finite(),
+            skipped=may_go_on,
+            in_a_row=self.skips.in_a_row,
         )
+        for hook in self.hooks:
+            hook.on_bad_step(bad)
+        self.weights.drop_gradients()
+        if not may_go_on:
+            steps = self.checkpoints.steps()
+            raise bad.error(f"; the checkpoint of step {steps[-1]} stands" if steps else "")
+        self.skips.undo()
+        self.finished = self._is_over()
 
     # --- what happens around the steps
 
@@ -185,24 +186,26 @@ class Trainer:
         if self.placement.device.type == "cpu":
             cpu.keep_memory()
         undo.enter_context(torch.random.fork_rng(devices=[]))
-        self.weights = Weights(self.model, chosen_dtype(config.precision, self.placement.device))
+        self.update = Update(self.model, self.objective, config, self.placement)
+        self.weights, self.optimizers = self.update.weights, self.update.optimizers
         undo.callback(self.weights.restore)
         self.precision = {torch.float32: "fp32", torch.bfloat16: "bf16"}[self.weights.dtype]
-        self.optimizers = Optimizers(self.weights.trained, roles(self.model), config)
         was_training = self.model.training
         undo.callback(self.model.train, was_training)
         self.model.train()
         if hasattr(self.model, "set_recompute"):
             self.model.set_recompute(config.recompute)
-            undo.callback(self.model.set_recompute, False)
+            undo.callback(self.model.set_recompute, "none")
         if config.compile:
             undo.callback(compile_trunk(self.model))
 
     def _resume(self, fresh: bool) -> None:
         """Takes up the newest checkpoint, or stands at step 0."""
-        self.step, self.tokens, self.elapsed_before = 0, 0, 0.0
+        self.step, self.tokens, elapsed = 0, 0, 0.0
+        self.skips = Skips(self.model, self.objective, self.config)
         self.loss, self.best_loss, self.best_step = math.nan, None, None
         self.metrics: Mapping[str, float] = {}
+        self.patience = Patience(self.config.patience, self.config.min_delta)
         self.settings = self._settings()
         self.checkpoints.clean()
         if fresh:
@@ -212,15 +215,22 @@ class Trainer:
             refuse_other(found.state.settings, self.settings, found.path)
             self.weights.load(found.model())
             self.optimizers.load(found.optimizer())
+            if hasattr(self.objective, "load_state"):
+                self.objective.load_state(found.objective())
             state = found.state
-            self.step, self.tokens, self.elapsed_before = state.step, state.tokens, state.elapsed_seconds
+            self.step, self.tokens, elapsed = state.step, state.tokens, state.elapsed_seconds
+            self.skips.total, self.skips.in_a_row = state.skipped, state.skipped_in_a_row
             self.loss, self.metrics = state.loss, state.metrics
             self.best_loss, self.best_step = state.best_loss, state.best_step
-        self.first_step = self.step
-        self.started = self.saved_at = time.monotonic()
+            self.patience.reference_loss = state.reference_loss
+            self.patience.bad_evaluations = state.bad_evaluations
+        self.clock = Clock(self.config, self.step, elapsed)
         self.finished = self._is_over()
 
     def _start_hooks(self, undo: contextlib.ExitStack) -> None:
+        if not self.hooks:
+            return
+        self.meter = Meter(self.model, self.placement.device, self.weights.dtype)
         record = RunRecord(
             first_step=self.step,
             steps=self.config.steps,
@@ -230,23 +240,24 @@ class Trainer:
             device=str(self.placement.device),
             threads=torch.get_num_threads(),
             tokens_per_step=self.config.tokens_per_step,
+            peak_flops=self.meter.peak,
         )
         for hook in self.hooks:
             undo.callback(hook.on_end)
             hook.on_start(record)
 
-    def _tell(self, loss: float, norm: float, rate: float, tokens_per_second: float) -> None:
-        if not self.hooks:
-            return
+    def _tell(self, batch: Any, norm: float, rate: float, seconds: float) -> None:
+        tokens = num_tokens(batch, max(self.objective.counts(batch).values()))
         record = StepRecord(
             step=self.step,
-            loss=loss,
+            loss=self.loss,
             learning_rate=rate,
             gradient_norm=norm,
             tokens=self.tokens,
-            tokens_per_second=tokens_per_second,
-            elapsed_seconds=self._elapsed(),
-            seconds_left=self._seconds_left(),
+            tokens_per_second=tokens / seconds,
+            mfu=self.meter.utilisation(batch, num_predicted(self.objective, batch), seconds),
+            elapsed_seconds=self.clock.elapsed(),
+            seconds_left=self.clock.seconds_left(self.step),
         )
         for hook in self.hooks:
             hook.on_step(record)
@@ -261,27 +272,41 @@ class Trainer:
         for hook in self.hooks:
             hook.on_evaluate(self.step, self.metrics)
         loss = self.metrics["loss"]
+        self._lose_patience(loss)
         if not math.isfinite(loss) or (self.best_loss is not None and loss >= self.best_loss):
             return False
         self.best_loss, self.best_step = loss, self.step
         return True
 
-    def _checkpoint_due(self) -> bool:
-        config = self.config
-        by_steps = config.checkpoint_every is not None and self.step % config.checkpoint_every == 0
-        waited = time.monotonic() - self.saved_at
-        by_clock = config.checkpoint_seconds is not None and waited >= config.checkpoint_seconds
-        return by_steps or by_clock or self.finished
+    def _lose_patience(self, loss: float) -> None:
+        """Ends the run when its held-out loss has been no better for too long."""
+        self.patience.tell(loss)
+        if self.patience.is_over and not self.finished:
+            self.finished = True
+            for hook in self.hooks:
+                hook.on_stop_early(self.step, self.patience.bad_evaluations)
+
+    def _take_the_best(self) -> None:
+        """Puts the weights of the best measurement in place of the last ones, where that is asked for."""
+        self.weights_step = self.step
+        if self.config.keep_best and self.best_step is not None and self.best_step != self.step:
+            best = self.checkpoints.read(self.best_step)
+            self.weights.load(best.model())
+            self.weights_step, self.metrics = best.state.step, best.state.metrics
 
     def _save(self) -> None:
         state = State(
             step=self.step,
-            elapsed_seconds=self._elapsed(),
+            elapsed_seconds=self.clock.elapsed(),
             tokens=self.tokens,
             loss=self.loss,
             metrics=self.metrics,
             best_loss=self.best_loss,
             best_step=self.best_step,
+            reference_loss=self.patience.reference_loss,
+            bad_evaluations=self.patience.bad_evaluations,
+            skipped=self.skips.total,
+            skipped_in_a_row=self.skips.in_a_row,
             settings=self.settings,
             versions={
                 "textmill": textmill.__version__,
@@ -291,10 +316,12 @@ class Trainer:
             },
         )
         if self.placement.is_main:
-            path = self.checkpoints.save(state, self.weights.masters, self.optimizers.state())
+            # a memory that goes from batch to batch is part of where the run stands
+            remembered = self.objective.state() if hasattr(self.objective, "state") else {}
+            path = self.checkpoints.save(state, self.weights.masters, self.optimizers.state(), remembered)
             for hook in self.hooks:
                 hook.on_checkpoint(self.step, path)
-        self.saved_at = time.monotonic()
+        self.clock.saved()
 
     def _settings(self) -> dict[str, Any]:
         """What decides the trained weights; a checkpoint goes on only where all of it is the same."""
@@ -306,27 +333,12 @@ class Trainer:
             "training": {**self.config.deciding(), "precision": self.precision},
             "objective": repr(self.objective),
             "model": model,
-            "data": {"first_batch": _digest(self.batches.batch(0))},
+            "data": {"first_batch": digest(self.batches.batch(0))},
         }
 
     def _is_over(self) -> bool:
         # asked once a step: the clock must not end the run between its last step and its last measurement
-        config = self.config
-        by_steps = config.steps is not None and self.step >= config.steps
-        return by_steps or (config.minutes is not None and self._elapsed() >= 60 * config.minutes)
-
-    def _elapsed(self) -> float:
-        """Seconds of training, over all starts."""
-        return self.elapsed_before + time.monotonic() - self.started
-
-    def _seconds_left(self) -> float:
-        config, left = self.config, math.inf
-        if config.steps is not None:
-            pace = (time.monotonic() - self.started) / max(1, self.step - self.first_step)
-            left = pace * (config.steps - self.step)
-        if config.minutes is not None:
-            left = min(left, 60 * config.minutes - self._elapsed())
-        return max(0.0, left)
+        return self.patience.is_over or self.clock.is_over(self.step)
 
     def _result(self) -> TrainingResult:
         best = None if self.best_step is None else self.checkpoints.path_of(self.best_step)
@@ -337,17 +349,10 @@ class Trainer:
             best_loss=self.best_loss,
             best_step=self.best_step,
             best_checkpoint=best,
-            elapsed_seconds=self._elapsed(),
+            weights_step=self.weights_step,
+            stopped_early=self.patience.is_over,
+            elapsed_seconds=self.clock.elapsed(),
             tokens=self.tokens,
+            skipped=self.skips.total,
             precision=self.precision,
         )
-
-
-def _digest(batch: Any) -> str:
-    """A SHA-256 of the batch's arrays: other data, another order or another size of batch give another."""
-    digest = hashlib.sha256()
-    for entry in dataclasses.fields(batch):
-        value = getattr(batch, entry.name)
-        digest.update(f"{entry.name} {getattr(value, 'shape', '')}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-    return digest.hexdigest()[:16]

@@ -1,7 +1,8 @@
 """Frozen dataclasses <-> JSON <-> `a.b=c` assignments, with strict keys and types.
 
 A configuration is a frozen, keyword-only dataclass beside the class it configures. Its fields are numbers, strings,
-booleans, `Literal`s, optionals, tuples, and other configurations.
+booleans, `Literal`s, optionals, tuples, and other configurations. Where a field may hold one of several kinds of them,
+each kind's class has its name as the class variable `KIND`, and JSON has it under "kind".
 """
 
 import dataclasses
@@ -23,7 +24,9 @@ C = TypeVar("C")
 
 def to_json(config: Any) -> dict[str, Any]:
     """The configuration as plain JSON values, nested like the dataclasses."""
-    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
+    kind = getattr(config, "KIND", None)
+    named = {} if kind is None else {"kind": kind}
+    return named | {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config)}
 
 
 def from_json(cls: type[C], values: Mapping[str, Any], *, where: str = "the configuration") -> C:
@@ -36,6 +39,10 @@ def from_json(cls: type[C], values: Mapping[str, Any], *, where: str = "the conf
         raise ConfigError(f"{where} must be an object, got {_shown(values)}", fix='write {"setting": value}')
     hints = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
+    kind = getattr(cls, "KIND", None)
+    if kind is not None and values.get("kind", kind) != kind:
+        raise ConfigError(f"{where} must be of the kind {kind!r}, got {_shown(values['kind'])}", fix=f"write {kind}")
+    values = {key: value for key, value in values.items() if kind is None or key != "kind"}
     for key in values:
         if key not in fields:
             raise ConfigError(f"{where} has no setting {key!r}", fix=_suggestion(str(key), list(fields)))
@@ -106,10 +113,16 @@ def _parsed(hint: Any, text: str, where: str) -> Any:
         value = text
     try:
         return _checked(hint, value, where)
-    except ConfigError:
+    except ConfigError as refused:
         if isinstance(value, str):
             raise
-        return _checked(hint, text, where)  # a name made of digits, say
+        try:
+            return _checked(hint, text, where)  # a name made of digits, say
+        except ConfigError:
+            if isinstance(value, list | dict):
+                # it was meant as JSON; what is wrong inside it says more
+                raise refused from None
+            raise
 
 
 def _plain(value: Any) -> Any:
@@ -134,6 +147,16 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         options = get_args(hint)
         if value is None and type(None) in options:
             return None
+        if isinstance(value, Mapping) and "kind" in value:
+            kinds = {option.KIND: option for option in options if hasattr(option, "KIND")}
+            if kinds and value["kind"] not in kinds:
+                known = [str(kind) for kind in kinds]
+                raise ConfigError(
+                    f"{where}: kind must be one of {', '.join(known)}, got {_shown(value['kind'])}",
+                    fix=_suggestion(str(value["kind"]), known),
+                )
+            if kinds:
+                return _checked(kinds[value["kind"]], value, where)
         refused: list[tuple[int, ConfigError]] = []
         for option in options:
             if option is not type(None):

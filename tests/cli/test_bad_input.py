@@ -185,7 +185,7 @@ def test_a_missing_field(tmp_path: Path, capsys: Capture) -> None:
         ("training.learning_rate=NaN", "learning_rate must be > 0"),
         ("training.steps=0", "steps must be at least 1"),
         ("training.steps=null", "a run needs an end"),
-        ("training.optimizer=sgd", "must be one of muon, adamw"),
+        ("training.optimizer=adamax", "must be one of muon, adamw"),
         ("training.steps.x=1", "steps is a single value, it has no parts"),
         ("corpus=" + "[" * 100_000, ""),
         ("corpus", "a setting is written a.b=value"),

@@ -34,6 +34,9 @@ COMMANDS: dict[str, Entry] = {
         "textmill.cli.run:Run", "[RECIPE] [-o DIR] [--set a.b=c]...", "a whole pipeline; no RECIPE means quickstart"
     ),
     "corpus stats": Entry("textmill.cli.corpus:Stats", "INPUT...", "count documents, bytes, words and scripts"),
+    "corpus show": Entry(
+        "textmill.cli.corpus:Show", "INPUT... --objective mlm", "what a model would learn from: masks, pairs, windows"
+    ),
     "tokenizer train": Entry(
         "textmill.cli.tokenizer_train:Train", "INPUT... --vocab-size N -o DIR", "learn a vocabulary from text"
     ),
@@ -65,6 +68,20 @@ COMMANDS: dict[str, Entry] = {
     "tokenizer merge": Entry("textmill.cli.tokenizer_edit:Merge", "FOLDER OTHER -o DIR", "join two vocabularies"),
     "pretrain gpt": Entry("textmill.cli.pretrain:Gpt", "INPUT... -o DIR", "train a GPT-2 or GPT-1 from text"),
     "pretrain llama": Entry("textmill.cli.pretrain:Llama", "INPUT... -o DIR", "train a Llama-style model from text"),
+    "pretrain mixtral": Entry("textmill.cli.pretrain:Mixtral", "INPUT... -o DIR", "train a mixture of experts"),
+    "pretrain transformer-xl": Entry(
+        "textmill.cli.pretrain:TransformerXl", "INPUT... -o DIR", "train a Transformer-XL from text"
+    ),
+    "pretrain bert": Entry("textmill.cli.pretrain_encoders:Bert", "INPUT... -o DIR", "train a BERT from text"),
+    "pretrain modern-bert": Entry(
+        "textmill.cli.pretrain_encoders:ModernBert", "INPUT... -o DIR", "train a modern encoder from text"
+    ),
+    "pretrain nnlm": Entry(
+        "textmill.cli.pretrain_recurrent:Nnlm", "INPUT... -o DIR", "train Bengio's neural language model from text"
+    ),
+    "pretrain rnn": Entry("textmill.cli.pretrain_recurrent:Rnn", "INPUT... -o DIR", "train Elman's network from text"),
+    "pretrain lstm": Entry("textmill.cli.pretrain_recurrent:Lstm", "INPUT... -o DIR", "train an LSTM from text"),
+    "pretrain gru": Entry("textmill.cli.pretrain_recurrent:Gru", "INPUT... -o DIR", "train a GRU from text"),
     "evaluate": Entry("textmill.cli.model:Evaluate", "FOLDER INPUT...", "bits per byte and perplexity on text"),
     "generate": Entry("textmill.cli.model:Generate", "FOLDER PROMPT", "let the model write"),
     "show": Entry("textmill.cli.model:Show", "FOLDER", "what a model folder holds and how it was made"),

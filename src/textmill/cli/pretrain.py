@@ -1,10 +1,10 @@
-"""`textmill pretrain ARCH`"""
+"""`textmill pretrain ARCH`: what all architectures share, and the Transformers that predict the next token."""
 
 import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import tyro
 
@@ -12,8 +12,11 @@ from textmill.cli.options import Inputs, Machine, OutputOrDefault, Reading, Sayi
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pretrain(Reading, Machine, Saying):
+class Pretraining(Reading, Machine, Saying):
     """What every architecture shares."""
+
+    ARCHITECTURE: ClassVar[str]
+    """Its name on the command line."""
 
     inputs: Inputs = ("builtin",)
     """Files, folders, globs or builtin."""
@@ -25,12 +28,8 @@ class _Pretrain(Reading, Machine, Saying):
     """Tokens of the tokenizer to train."""
     validation: float = 0.05
     """The share of the documents that is held out."""
-    layers: int = 6
-    """Blocks of attention and feed-forward layer."""
     width: int = 384
     """Numbers that stand for a token."""
-    heads: int = 6
-    """Attention heads; they divide the width."""
     context: int = 256
     """Tokens of one sequence."""
     batch_size: int = 16
@@ -41,6 +40,10 @@ class _Pretrain(Reading, Machine, Saying):
     """Learn from so many tokens, instead of a number of steps."""
     minutes: float | None = None
     """Stop by the clock; the schedule follows it."""
+    optimizer: Literal["muon", "adamw", "adam", "lion", "sgd", "rmsprop", "adagrad"] | None = None
+    """None takes what suits the architecture."""
+    learning_rate: float | None = None
+    """The optimiser's highest rate; with muon, AdamW's. None takes what suits the optimiser and architecture."""
     seed: int = 0
     """Of the weights and of the order of the text. Same seed, same result."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -51,7 +54,12 @@ class _Pretrain(Reading, Machine, Saying):
     """Write into a folder that holds something else."""
 
     def model(self) -> Any:
+        """The model's settings."""
         raise NotImplementedError
+
+    def adjusted(self, settings: Any) -> Any:
+        """The recipe's settings with what the architecture needs; options come on top."""
+        return settings
 
     def run(self) -> int:
         from textmill import config
@@ -59,8 +67,8 @@ class _Pretrain(Reading, Machine, Saying):
         from textmill.recipes import RECIPES, run_resolved
 
         recipe = RECIPES["pretrain"]
-        output = self.output or Path("runs") / type(self).__name__.lower()
-        settings = config.override(self._settings(recipe.settings()), self.set)
+        output = self.output or Path("runs") / self.ARCHITECTURE
+        settings = config.override(self._settings(self.adjusted(recipe.settings())), self.set)
         facts = run_resolved(
             recipe,
             settings,
@@ -86,6 +94,8 @@ class _Pretrain(Reading, Machine, Saying):
             seed=self.seed,
             precision=self.precision,
         )
+        chosen = {"optimizer": self.optimizer, "learning_rate": self.learning_rate}
+        training = dataclasses.replace(training, **{name: value for name, value in chosen.items() if value is not None})
         return dataclasses.replace(
             base,
             corpus=self.inputs,
@@ -112,7 +122,26 @@ class _Pretrain(Reading, Machine, Saying):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gpt(_Pretrain):
+class Transformer(Pretraining):
+    """What Transformers share."""
+
+    layers: int = 6
+    """Blocks of attention and feed-forward layer."""
+    heads: int = 6
+    """Attention heads; they divide the width."""
+
+    def sizes(self) -> dict[str, Any]:
+        """The settings that every Transformer has."""
+        return {
+            "context_length": self.context,
+            "width": self.width,
+            "num_layers": self.layers,
+            "num_heads": self.heads,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gpt(Transformer):
     """Train a GPT from text: GPT-2 (learned positions, LayerNorm, GELU), or GPT-1 with its norms after the sub-layers.
 
     Examples:
@@ -120,29 +149,27 @@ class Gpt(_Pretrain):
       textmill pretrain gpt my.txt --form gpt1 --set training.optimizer=adamw -o runs/gpt1
     """
 
+    ARCHITECTURE: ClassVar = "gpt"
+
     form: Literal["gpt2", "gpt1"] = "gpt2"
     """gpt2 puts the norms before the sub-layers, gpt1 after them."""
 
     def model(self) -> Any:
         from textmill.models.configs import GPTConfig
 
-        return GPTConfig(
-            form=self.form,
-            context_length=self.context,
-            width=self.width,
-            num_layers=self.layers,
-            num_heads=self.heads,
-        )
+        return GPTConfig(form=self.form, **self.sizes())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Llama(_Pretrain):
+class Llama(Transformer):
     """Train a Llama-style model from text: RMSNorm, rotary positions, SwiGLU, grouped-query attention.
 
     Examples:
       textmill pretrain llama my.txt -o runs/llama
       textmill pretrain llama 'news/*.jsonl.gz' --field body --tokenizer tok --minutes 60 -o runs/news
     """
+
+    ARCHITECTURE: ClassVar = "llama"
 
     kv_heads: int | None = None
     """Heads of keys and values; none: as many as heads."""
@@ -152,11 +179,55 @@ class Llama(_Pretrain):
     def model(self) -> Any:
         from textmill.models.configs import LlamaConfig
 
-        return LlamaConfig(
-            context_length=self.context,
-            width=self.width,
-            num_layers=self.layers,
-            num_heads=self.heads,
-            num_kv_heads=self.kv_heads,
-            qk_norm=self.qk_norm,
-        )
+        return LlamaConfig(**self.sizes(), num_kv_heads=self.kv_heads, qk_norm=self.qk_norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerXl(Transformer):
+    """Train a Transformer-XL from text: a memory of states from sequence to sequence, and relative positions.
+
+    Examples:
+      textmill pretrain transformer-xl my.txt -o runs/xl
+      textmill pretrain transformer-xl my.txt --context 128 --memory 512 --norm pre -o runs/far
+    """
+
+    ARCHITECTURE: ClassVar = "transformer-xl"
+
+    memory: int | None = None
+    """States that each layer remembers from the sequences before; none: as many as --context."""
+    norm: Literal["post", "pre"] = "post"
+    """post, as published, puts the norms after the sub-layers, pre before them."""
+
+    def model(self) -> Any:
+        from textmill.models.configs import TransformerXlConfig
+
+        sizes = self.sizes()
+        context = sizes.pop("context_length")
+        memory = context if self.memory is None else self.memory
+        return TransformerXlConfig(**sizes, memory_length=memory, segment_length=context, norm_position=self.norm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mixtral(Llama):
+    """Train a mixture of experts from text: Llama, with a router that sends each token to some of many small layers.
+
+    Examples:
+      textmill pretrain mixtral my.txt --experts 8 --active 2 -o runs/mixtral
+      textmill pretrain mixtral my.txt --set model.experts.capacity_factor=1.25 -o runs/switch
+    """
+
+    ARCHITECTURE: ClassVar = "mixtral"
+
+    qk_norm: bool = False
+    """RMSNorm of queries and keys; transformers' Mixtral has none."""
+    experts: int = 8
+    """Experts of each layer."""
+    active: int = 2
+    """Experts that a token goes to."""
+
+    def model(self) -> Any:
+        from textmill.layers.experts_config import ExpertsConfig
+        from textmill.models.configs import MixtralConfig
+
+        experts = ExpertsConfig(num_experts=self.experts, top_k=self.active)
+        return MixtralConfig(**self.sizes(), num_kv_heads=self.kv_heads, qk_norm=self.qk_norm, experts=experts)

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
+from textmill.errors import ConfigError
+from textmill.models.configs import Initialisation, LlamaConfig, ModelConfig
 from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
+from textmill.tasks.learning_spec import Learning
 from textmill.training.config import Machine, TrainingConfig
 
 TRAINING = "training"
@@ -22,8 +24,10 @@ MODEL = "model"
 class Pretrain(Text):
     """Settings of the recipe: those of the text, and these."""
 
-    model: GPTConfig | LlamaConfig = dataclasses.field(default_factory=lambda: LlamaConfig(qk_norm=True))
+    model: ModelConfig = dataclasses.field(default_factory=lambda: LlamaConfig(qk_norm=True))
     """Its vocab_size is set to the tokenizer's."""
+    learning: Learning = dataclasses.field(default_factory=Learning)
+    """What is learned, and how text becomes batches for it."""
     initialisation: Initialisation | None = None
     """How the weights are drawn; none: as the architecture's paper does."""
     training: TrainingConfig = dataclasses.field(default_factory=TrainingConfig)
@@ -34,6 +38,12 @@ class Pretrain(Text):
     def __post_init__(self) -> None:
         # what a late stage refuses is refused before the first one
         self.training.check_context(self.model.context_length)
+        objective = self.learning.chosen(self.model)
+        if objective == "sentence-pairs" and self.shards.sentences == "none":
+            raise ConfigError(
+                "sentence pairs need to know where sentences begin, got shards.sentences=none",
+                fix="set shards.sentences=text, or lines where each stands on its own",
+            )
 
 
 def stages(settings: Pretrain, quiet: bool) -> Sequence[Stage]:
@@ -66,12 +76,14 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     """Trains on the shards; a cut run goes on from its last checkpoint."""
     model = settings.model
     kind = type(model).__name__.removesuffix("Config")
+    layers = f"{model.num_layers} layers x " if hasattr(model, "num_layers") else ""
 
     def run(folder: Path, _: Facts, __: Tell) -> Mapping[str, Any]:
         from textmill.tasks.pretrain import Job, pretrain
 
         job = Job(
             model=model,
+            learning=settings.learning,
             initialisation=settings.initialisation,
             training=settings.training,
             machine=settings.machine,
@@ -88,8 +100,8 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
 
     return Stage(
         name="pretrain",
-        title=f"train a {kind} of {model.num_layers} layers x {model.width}",
-        inputs=[kind, model, settings.initialisation, dict(settings.training.deciding())],
+        title=f"train {kind}, {layers}{model.width}, by {settings.learning.chosen(model)}",
+        inputs=[kind, model, settings.learning, settings.initialisation, dict(settings.training.deciding())],
         outputs=tuple(f"{MODEL}/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json")),
         run=run,
         progress=(TRAINING,),

@@ -11,14 +11,17 @@ import torch
 
 from textmill.data.batches import evaluation_batches
 from textmill.data.build import build_shards
+from textmill.data.masked import MaskedBatches, MaskingSpec, MaskingVocabulary
 from textmill.data.shards import TokenShards
 from textmill.data.spec import ShardSpec
+from textmill.data.streams import evaluation_stream
 from textmill.errors import DataError
 from textmill.estimators.byte_ngram import ByteNgram, ByteNgramConfig
 from textmill.folder import ModelFolder, load
 from textmill.metrics.compression import gzip_bits_per_byte, xz_bits_per_byte
-from textmill.metrics.language_model import perplexity
-from textmill.objectives.next_token import NextToken
+from textmill.models.carrying import CarryingModel
+from textmill.objectives import MaskedToken, NextToken
+from textmill.objectives.carried import CarriedNextToken
 from textmill.tokenizers import Tokenizer
 from textmill.training.evaluation import HeldOut
 from textmill.training.placement import chosen_device
@@ -26,6 +29,9 @@ from textmill.training.precision import chosen_dtype
 
 TOKENS_AT_ONCE = 1 << 14
 """A batch has no more, so that a model with a long context fits into memory; but one whole window."""
+
+STREAM_PIECE = 256
+"""Tokens that a model with a memory reads at once of each stream."""
 
 STRIDE_PARTS = 4
 """Windows overlap, so that a token is predicted from at least 3/4 of the context wherever its text is long enough."""
@@ -40,9 +46,11 @@ def evaluate_shards(
     device: str = "auto",
     precision: str = "auto",
 ) -> Mapping[str, float]:
-    """bits_per_byte, loss in nats per token, perplexity, and the tokens and bytes they are measured on.
+    """What `HeldOut` measures: loss in nats per token, perplexity, the tokens, and by the kind of model:
 
-    Every token of the split is predicted exactly once, the end-of-text tokens between documents included.
+    - one that predicts the next token: bits_per_byte and bytes. Every token of the split is predicted exactly once,
+      the end-of-text tokens between documents included. One with a memory reads the split in `batch_size` streams.
+    - an encoder: accuracy, of masked tokens, a part of the text as in training. The masks are the same every time.
 
     Raises:
         DataError: the split is empty, or was made with another tokenizer.
@@ -52,23 +60,41 @@ def evaluate_shards(
     place = chosen_device(device)
     # a copy of its own: the folder's model stays as it is
     model = load(folder.path).model.to(place, chosen_dtype(precision, place))
-    length = min(folder.config.context_length, max(1, text.num_tokens))
+    held_out = _held_out(model, text, folder.tokenizer, batch_size)
+    with torch.inference_mode():
+        measured = dict(held_out(model))
+    measured["tokens"] = int(measured["tokens"])
+    if "bits_per_byte" not in measured:
+        return measured
+    return {"bits_per_byte": measured.pop("bits_per_byte"), **measured, "bytes": text.text_bytes}
+
+
+def _held_out(model: Any, text: TokenShards, tokenizer: Tokenizer, batch_size: int) -> HeldOut:
+    """The measurement that fits the model."""
+    length = min(model.config.context_length, TOKENS_AT_ONCE, max(1, text.num_tokens))
+    if model.is_encoder:
+        batches = MaskedBatches(
+            text,
+            batch_size=batch_size,
+            context_length=length,
+            masking=MaskingSpec(),
+            vocabulary=MaskingVocabulary.of(tokenizer),
+        )
+        return HeldOut(objective=MaskedToken(), batches=batches.in_order)
+    if isinstance(model, CarryingModel):
+        rows = max(1, min(batch_size, text.num_tokens // STREAM_PIECE))
+        return HeldOut(
+            objective=CarriedNextToken(),
+            batches=lambda: evaluation_stream(text, rows, STREAM_PIECE),
+            num_bytes=text.text_bytes,
+        )
     stride = max(1, length // STRIDE_PARTS)
     rows = min(batch_size, max(1, min(TOKENS_AT_ONCE // length, -(-text.num_tokens // stride))))
-    held_out = HeldOut(
+    return HeldOut(
         objective=NextToken(),
         batches=lambda: evaluation_batches(text, rows, length, stride=stride),
         num_bytes=text.text_bytes,
     )
-    with torch.inference_mode():
-        measured = held_out(model)
-    return {
-        "bits_per_byte": measured["bits_per_byte"],
-        "loss": measured["loss"],
-        "perplexity": perplexity(measured["loss"] * measured["tokens"], int(measured["tokens"])),
-        "tokens": int(measured["tokens"]),
-        "bytes": text.text_bytes,
-    }
 
 
 def evaluate_text(

@@ -2,38 +2,34 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import textmill
 from textmill import config
-from textmill.data.batches import PackedBatches, evaluation_batches
-from textmill.data.shards import TokenShards
 from textmill.folder import KINDS, save_folder
 from textmill.models.base import LanguageModel
-from textmill.models.configs import GPTConfig, Initialisation, LlamaConfig
-from textmill.objectives.next_token import NextToken
+from textmill.models.configs import Initialisation, ModelConfig
+from textmill.tasks.learning import lesson
+from textmill.tasks.learning_spec import Learning
 from textmill.tokenizers import Tokenizer
 from textmill.training import cpu
 from textmill.training.config import Machine, TrainingConfig
-from textmill.training.evaluation import HeldOut
 from textmill.training.hooks import Hook, JsonLines, Progress, TensorBoard
 from textmill.training.placement import OneDevice, chosen_device
 from textmill.training.trainer import Trainer, TrainingResult
 
 METRICS = "metrics.jsonl"
 
-HELD_OUT_TOKENS = 1 << 18
-"""At most so many held-out tokens are scored each time while training; the final figure takes all."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
     """What to train, where, and how it is watched."""
 
-    model: GPTConfig | LlamaConfig
+    model: ModelConfig
     """Its vocab_size is set to the tokenizer's."""
+    learning: Learning = field(default_factory=Learning)
     initialisation: Initialisation | None
     training: TrainingConfig
     machine: Machine
@@ -42,6 +38,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self.training.check_context(self.model.context_length)
+        self.learning.chosen(self.model)
 
     def hooks(self, work: Path) -> list[Hook]:
         hooks: list[Hook] = [JsonLines(work / METRICS)]
@@ -62,19 +59,15 @@ def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) 
     training = job.training
     cpu.tune(job.machine.threads)
     loaded = Tokenizer.load(tokenizer)
-    train = TokenShards.open(shards, "train")
-    train.check_tokenizer(loaded.fingerprint())
     model = new_model(dataclasses.replace(job.model, vocab_size=loaded.vocab_size), training.seed, job.initialisation)
-    batches = PackedBatches(
-        train, batch_size=training.batch_size, context_length=training.context_length, seed=training.seed
-    )
+    learned = lesson(job.learning, model, shards, loaded, training)
     result = Trainer(
         model,
-        NextToken(),
-        batches,
+        learned.objective,
+        learned.batches,
         training,
         out=work,
-        evaluate=_held_out(shards, training),
+        evaluate=learned.held_out,
         hooks=job.hooks(work),
         placement=OneDevice(chosen_device(job.machine.device)),
     ).run()
@@ -83,6 +76,7 @@ def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) 
         "textmill": textmill.__version__,
         "task": "pretrain",
         "training": config.to_json(training),
+        "learning": config.to_json(job.learning),
         "tokenizer": loaded.fingerprint(),
         "metrics": facts,
     }
@@ -90,25 +84,10 @@ def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) 
     return facts
 
 
-def new_model(
-    model_config: GPTConfig | LlamaConfig, seed: int, initialisation: Initialisation | None = None
-) -> LanguageModel:
+def new_model(model_config: ModelConfig, seed: int, initialisation: Initialisation | None = None) -> LanguageModel:
     """A model with fresh weights, of the architecture that the configuration belongs to."""
     model: LanguageModel = KINDS[model_config.model_type].model_class()(model_config, seed=seed, init=initialisation)
     return model
-
-
-def _held_out(shards: Path, training: TrainingConfig) -> HeldOut | None:
-    """Measures on held-out text while training; None where none was held out."""
-    validation = TokenShards.open(shards, "validation")
-    if validation.num_tokens == 0:
-        return None
-    length = training.context_length
-    return HeldOut(
-        objective=NextToken(),
-        batches=lambda: evaluation_batches(validation, training.batch_size, length, max_tokens=HELD_OUT_TOKENS),
-        num_bytes=validation.text_bytes if validation.num_tokens <= HELD_OUT_TOKENS else None,
-    )
 
 
 def _facts(model: LanguageModel, result: TrainingResult) -> dict[str, Any]:

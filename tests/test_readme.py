@@ -26,9 +26,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TEXT_BYTES = {"my.txt": 200_000, "other.txt": 20_000}
 TINY = (
     *("training.steps=3", "training.batch_size=8", "training.context_length=64", "training.warmup_steps=1"),
-    *("model.num_heads=2", "model.width=32", "model.num_layers=1", "model.context_length=64"),
+    *("model.width=32", "model.num_layers=1"),
 )
 """What makes a run that trains take seconds; the README's own settings are those of a real run."""
+TINY_TRANSFORMER = ("model.num_heads=2", "model.context_length=64")
 TINY_QUICKSTART = ("sample_tokens=8",)
 
 
@@ -51,7 +52,8 @@ def inline(start: str) -> list[list[str]]:
 def tiny(words: list[str]) -> list[str]:
     if words[1] not in ("run", "pretrain"):
         return words
-    settings = TINY + (TINY_QUICKSTART if words[1] == "run" else ())
+    recurrent = words[1:3] == ["pretrain", "lstm"]
+    settings = TINY + (() if recurrent else TINY_TRANSFORMER) + (TINY_QUICKSTART if words[1] == "run" else ())
     return [*words, *(word for setting in settings for word in ("--set", setting))]
 
 

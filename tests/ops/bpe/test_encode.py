@@ -48,12 +48,12 @@ def test_equals_the_definition_and_tiktoken(name: str, data: st.DataObject, num_
     pieces = data.draw(pieces_of(name))
     from_merges = BpeEncoder.from_merges(np.arange(256), np.array(merges, np.int32))
     expected = [reference.encode(piece, range(256), merges) for piece in pieces]
-    # twice: merged, then out of the cache
-    for _ in range(2):
+    # merged, then out of the cache: long Chinese pieces from the third time on
+    for _ in range(3):
         assert encode_pieces(from_merges, pieces) == [number for ids in expected for number in ids]
     peer = tiktoken.Encoding("test", pat_str=r"[\s\S]+", mergeable_ranks=ranks, special_tokens={})
     from_ranks = BpeEncoder.from_ranks(ranks)
-    for _ in range(2):
+    for _ in range(3):
         assert encode_pieces(from_ranks, pieces, b"xx") == [n for p in pieces for n in peer._encode_single_piece(p)]
 
 
@@ -85,6 +85,46 @@ def test_characters_whose_bytes_merge_across(data: st.DataObject) -> None:
     expected = [number for piece in pieces for number in reference.encode(piece, range(256), merges)]
     encoder = BpeEncoder.from_merges(np.arange(256), np.array(merges, np.int32).reshape(-1, 3))
     assert encode_pieces(encoder, pieces) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_long_pieces_of_wide_characters(data: st.DataObject) -> None:
+    """Whole characters that join, parts that join across their bounds, and bytes of no character, in long pieces."""
+    characters = "的是不한，"
+    strings = sorted({character.encode() for character in characters})
+    merges: dict[tuple[bytes, bytes], bytes] = {}
+    for string in strings:
+        if data.draw(st.booleans()):
+            merges[string[:1], string[1:2]] = string[:2]
+            merges[string[:2], string[2:]] = string
+    parts = [*strings, *(string[:cut] for string in strings for cut in (1, 2)), *(string[2:] for string in strings)]
+    for _ in range(data.draw(st.integers(0, 10))):
+        left, right = data.draw(st.sampled_from(parts)), data.draw(st.sampled_from(parts))
+        if left + right not in merges.values():
+            merges[left, right] = left + right
+            parts.append(left + right)
+    names = [bytes([value]) for value in range(256)]
+    # parts that no row makes have ids too
+    names += sorted({string for pair, made in merges.items() for string in (*pair, made)} - set(names))
+    rows = [(names.index(left), names.index(right), names.index(made)) for (left, right), made in merges.items()]
+    text = st.text(characters + " aé", min_size=5, max_size=40).map(str.encode)
+    bad = st.tuples(text, st.sampled_from([b"\xe7\x9a", b"\xe0\x80\x81", b"\xed\xa0\x80", b"\x84", b"\xf0"]), text)
+    pieces = data.draw(st.lists(text | bad.map(b"".join), min_size=1, max_size=4))
+    expected = [number for piece in pieces for number in reference.encode(piece, range(256), rows)]
+    encoder = BpeEncoder.from_merges(np.arange(256), np.array(rows, np.int32).reshape(-1, 3))
+    for _ in range(3):
+        assert encode_pieces(encoder, pieces) == expected
+
+
+def test_more_long_pieces_than_are_kept_in_mind() -> None:
+    count, size = 300_000, 6
+    codes = 0x4E00 + (np.arange(count)[:, None] // 9 ** np.arange(size)) % 9
+    text = codes.astype("<u4").tobytes().decode("utf-32-le").encode()
+    encoder = BpeEncoder.from_merges(np.arange(256), np.empty((0, 3)))
+    ends = np.arange(1, count + 1, dtype=np.int32) * 3 * size
+    for _ in range(3):
+        assert encoder.encode(padded(text), 0, ends).astype(np.uint8).tobytes() == text
 
 
 @settings(max_examples=300, deadline=None)
@@ -152,6 +192,19 @@ def test_a_repeated_merge_counts_from_its_last_row() -> None:
 def test_whole_pieces_are_not_merged() -> None:
     encoder = BpeEncoder.from_merges(np.arange(256), np.array([[97, 98, 256]]), {b"abc": 300, b"ab" * 20: 301})
     assert encode_pieces(encoder, [b"abc", b"ab", b"ab" * 20, b"abcd"]) == [300, 256, 301, 256, 99, 100]
+
+
+def test_long_whole_pieces_of_wide_characters() -> None:
+    piece, other = "的是不的是不".encode(), "的是不的是的".encode()
+    encoder = BpeEncoder.from_merges(np.arange(256), np.array([[97, 98, 256]]), {piece: 300})
+    for _ in range(3):
+        assert encode_pieces(encoder, [piece, other]) == [300, *other]
+
+
+def test_a_whole_piece_has_its_own_id_though_merging_makes_another() -> None:
+    encoder = BpeEncoder.from_merges(np.arange(256), np.array([[97, 98, 256]]), {b"ab": 300})
+    for _ in range(2):
+        assert encode_pieces(encoder, [b"ab", b"abc"]) == [300, 256, 99]
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from textmill.ops.memory import PADDING, padded
 from textmill.ops.split import cpu_windows as windows
+from textmill.ops.split import splitter
 from textmill.ops.split.classes import class_table
 from textmill.ops.split.reference import PATTERNS, compiled
 
@@ -59,8 +60,41 @@ def test_long_random_texts(name: str) -> None:
         assert split(name, [document]) == [expected(name, document)], alphabet
 
 
+def by_state_machine(name: str, document: bytes) -> list[bytes]:
+    ends = np.empty(len(document) + 1, np.int32)
+    bounds = [
+        0,
+        *(end for _, block in splitter(name).blocks(padded(document), 0, len(document), ends) for end in block),
+    ]
+    return [document[start:end] for start, end in pairwise(bounds)]
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("unit", ["a", " ", "\n", "1", "'", "中", "a " * 31 + "ab", "é", "\r\n", " \n"])
+def test_every_character_of_three_bytes(name: str) -> None:
+    """By the state machine, because Python's version of Unicode may be another one."""
+    characters = [chr(code) for code in range(0x800, 0x10000) if not 0xD800 <= code < 0xE000]
+    document = "".join(f"a{one}b{one}{one}.{one}1 {one}中" for one in characters).encode()
+    assert split(name, [document], num_ends=4000) == [by_state_machine(name, document)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_chinese_text(name: str) -> None:
+    generator = random.Random(name)
+    for alphabet in ("中文龿一，。“”", "中文一二，。！： \n", "中，\u3000\u3005é1a '"):
+        document = "".join(generator.choices(alphabet, k=20_000)).encode()
+        assert split(name, [document]) == [expected(name, document)], alphabet
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_cut_characters(name: str) -> None:
+    """A document that ends or begins inside a character: its bytes are bad ones, though the next document goes on."""
+    whole = "a中，文".encode()
+    documents = [part for cut in range(1, len(whole)) for part in (whole[:cut], whole[cut:])]
+    assert split(name, documents) == [by_state_machine(name, document) for document in documents]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("unit", ["a", " ", "\n", "1", "'", "中", "，", "a " * 31 + "ab", "é", "\r\n", " \n"])
 def test_runs_at_every_length_around_a_window(name: str, unit: str) -> None:
     for count in (*range(1, 5), *range(55, 70), 127, 128, 129, 1000):
         for head, tail in (("", ""), ("x", "x"), (" ", " "), (".", "\n")):

@@ -4,6 +4,9 @@ The cache is a table of 64-byte buckets, two entries each: the 16-byte key of th
 the key's spare half byte, and up to four ids. Longer results, and every piece over 15 bytes, have a record in an arena
 instead: the bytes of the piece (compared in full before a hit counts), then the ids.
 
+A long piece that begins with a wide character (see `cpu_characters`) gets its record when it is met the second time. In
+text without blanks most never come again, and merging them takes less time than making a record.
+
 Pieces go in blocks, in three loops: make the keys and ask for the buckets; ask for the records of long pieces; copy the
 ids out. So no loop waits for memory one piece at a time. The last loop looks at the first entry of a bucket alone. Most
 pieces are found there, because one that is found in the second entry changes places with the first. That, records and
@@ -16,7 +19,8 @@ import numpy as np
 from numba import njit
 
 from textmill.ops.bpe.cpu_count import copy_words
-from textmill.ops.bpe.cpu_merge import SCRATCH, encode_piece
+from textmill.ops.bpe.cpu_merge import MERGED_WIDE, SCRATCH
+from textmill.ops.bpe.cpu_piece import FIRST_WIDE, encode_piece, merge_piece
 from textmill.ops.bpe.keys import (
     INLINE_BYTES,
     KEY_MASKS,
@@ -34,10 +38,12 @@ from textmill.ops.memory import (
     bits_of,
     equal_span,
     keep,
+    load8,
     load32,
     load64,
     load_int64,
     prefetch,
+    store8,
     store64,
 )
 
@@ -49,7 +55,6 @@ _ENTRY_BYTES = 32
 _IDS_SHIFT = np.uint64(60)
 _SPARE_BITS = np.uint64(4)
 _ZERO = np.uint64(0)
-_ONE = np.uint64(1)
 INLINE_IDS = 4
 _MOST_INLINE = np.uint64(INLINE_IDS)
 _IN_ARENA = np.uint64(15)
@@ -58,9 +63,12 @@ _EVICTION = 8
 LONGEST_CACHED = 1024
 """Bytes; a longer piece is merged every time."""
 
-# words of the state vector: the next piece and mark, ids written, entries and arena bytes used, entries that crowd it
-CURSOR, MARK, WRITTEN, INSERTED, ARENA_USED, MOST_INSERTED = range(6)
-STATE_WORDS = 6
+# words of the state vector: the next piece and mark, ids written, entries and arena bytes used, entries that crowd it;
+# how many long pieces were met once, and from MET on one bit for each value of their hash
+CURSOR, MARK, WRITTEN, INSERTED, ARENA_USED, MOST_INSERTED, NUM_MET, MET = range(8)
+_MET_BITS = 20
+_MOST_MET = 1 << (_MET_BITS - 2)
+STATE_WORDS = MET + (1 << (_MET_BITS - 6))
 
 # what encode_block returns: all done, or why it stopped
 DONE, CROWDED, ARENA_FULL, BAD_ENDS, OUT_FULL = range(5)
@@ -202,6 +210,23 @@ def _room_needed(bytes_of_block, count):
     return RECORD_BYTES_PER_BYTE * bytes_of_block + RECORD_SLACK * count
 
 
+@helper
+def _met_before(hashed, state):
+    """bool: whether a long piece with this hash was met before; from now on it was. All is forgotten at times."""
+    place = np.int64(hashed) & ((1 << _MET_BITS) - 1)
+    at, bit = state + (MET << 3) + (place >> 3), 1 << (place & 7)
+    if load8(at) & bit != 0:
+        return True
+    number = load_int64(state + (NUM_MET << 3)) + 1
+    if number > _MOST_MET:
+        number = np.int64(1)
+        for word in range(MET, STATE_WORDS):
+            store64(state + (word << 3), np.int64(0))
+    store64(state + (NUM_MET << 3), number)
+    store8(at, load8(at) | bit)
+    return False
+
+
 @inlined
 def _swap_entries(bucket):
     for word in range(bucket, bucket + _ENTRY_BYTES, 8):
@@ -219,12 +244,12 @@ def _encode_rarer(row, place, out, context):
     base, ends, arena = load_int64(context), load_int64(context + 8), load_int64(context + 16)
     arena_bytes, state = load_int64(context + 24), load_int64(context + 32)
     model, scratch = load_int64(context + 40), load_int64(context + 48)
+    begin = np.int64(0) if place == 0 else load32(ends + ((place - 1) << 2))
+    piece, length = base + begin, load32(ends + (place << 2)) - begin
     bucket = load_int64(row + 16)
     entry = _find(bucket, load64(row), load64(row + 8))
     if entry > bucket:
         _swap_entries(bucket)
-    begin = np.int64(0) if place == 0 else load32(ends + ((place - 1) << 2))
-    piece, length = base + begin, load32(ends + (place << 2)) - begin
     if entry != 0:
         number = np.int64(load64(bucket + 8) >> _IDS_SHIFT)
         if number <= INLINE_IDS:
@@ -235,6 +260,10 @@ def _encode_rarer(row, place, out, context):
         if number > 0:
             return number
     if length > LONGEST_CACHED:
+        return encode_piece(piece, length, out, model, scratch)
+    if (length > INLINE_BYTES) & (load8(piece) >= FIRST_WIDE) and not _met_before(load64(row), state):
+        if load_int64(model + 8 * MERGED_WIDE) != 0:
+            return merge_piece(piece, length, out, model, scratch)
         return encode_piece(piece, length, out, model, scratch)
     if _room_needed(length, 1) > arena_bytes - load_int64(state + (ARENA_USED << 3)):
         return np.int64(0)
@@ -328,16 +357,3 @@ def move_entries(table, grown):
             for word in range(0, _ENTRY_BYTES, 8):
                 store64(place + word, load64(entry + word))
     keep(table), keep(grown)
-
-
-@njit(cache=True, nogil=True)
-def seed(table, text, offsets, ids):
-    """Puts pieces of up to `INLINE_BYTES` bytes that are one id each into an empty table."""
-    buckets, bits = (address_of(table) + 63) & ~63, bits_of(len(table) // 2 - 1)
-    for i in range(len(ids)):
-        first, second = piece_key(address_of(text) + np.int64(offsets[i]), np.int64(offsets[i + 1] - offsets[i]))
-        entry = _claim(buckets + (key_bucket(first, second, bits) << _BUCKET_SHIFT))
-        store64(entry, first)
-        store64(entry + 8, second | (_ONE << _IDS_SHIFT))
-        store64(entry + 16, np.int64(ids[i]))
-    keep(table), keep(text)

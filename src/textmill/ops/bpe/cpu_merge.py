@@ -1,17 +1,15 @@
-"""Kernels that encode one piece by merging: always the pair of the lowest rank, the leftmost first.
+"""Kernels that merge a row of symbols: always the pair of the lowest rank, the leftmost first.
 
 Pairs live in one flat table: key left << 32 | right, value rank << 32 | product, in vocabulary ids. In front of it
 stands a filter, one bit for each value of a hash: most pairs that are asked for do not exist, and the filter, which
 stays in the CPU's second-level cache, says so without a look at the table. The pairs of two bytes have a grid besides.
-
-A piece is cut into *segments* that no merge joins (see `cpu_characters`); each is merged on its own.
 """
 
 import numpy as np
 from numba import njit
 
-from textmill.ops.bpe.cpu_characters import NO_CHARACTER, character_at
-from textmill.ops.bpe.cpu_count import find_index
+from textmill.ops.bpe.cpu_characters import NO_CHARACTER, NUM_IDS, character_at, num_bytes
+from textmill.ops.bpe.cpu_vocabulary import VOCABULARY_WORDS
 from textmill.ops.bpe.keys import helper, inlined
 from textmill.ops.memory import (
     address_of,
@@ -41,15 +39,16 @@ _PAIR_MIX = np.uint64(0xD6E8FEB86659FD93)
     FILTER_BITS,
     BYTE_PAIRS,
     BYTE_IDS,
-    VOCABULARY,
-    VOCABULARY_BITS,
-    VOCABULARY_ARENA,
-    VOCABULARY_OFFSETS,
-    WHOLE_IDS,
     CLEAN,
     CHARACTERS,
+    LINKS,
+    LINK_BITS,
+    SPLITS,
+    MERGED_WIDE,
+    TOKENS,
 ) = range(13)
-MODEL_WORDS = 13
+MODEL_WORDS = TOKENS + VOCABULARY_WORDS
+"""From `TOKENS` on: the words of `cpu_vocabulary`."""
 
 SHORT_SYMBOLS = 96
 """Up to so many ids a scan for the smallest rank beats a heap."""
@@ -58,7 +57,7 @@ SHORT_SYMBOLS = 96
 # KEYS: rank << 8 | place of the pair that begins here, or NO_PAIR. PRODUCTS: what that pair makes.
 # SYMBOLS: ids. FOLLOWING, PRECEDING: the place of the next symbol, and of the one before.
 _ROW = SHORT_SYMBOLS + 8
-_KEYS, _PRODUCTS, _SYMBOLS, _FOLLOWING, _PRECEDING = (8 * _ROW * number for number in range(5))
+KEYS, PRODUCTS, SYMBOLS, _FOLLOWING, _PRECEDING = (8 * _ROW * number for number in range(5))
 SCRATCH = 5 * _ROW
 """int64 entries of the scratch memory that merging needs."""
 _PLACE_BITS = 8
@@ -135,9 +134,9 @@ def build_pairs(merges, byte_ids, pairs, pair_filter, byte_pairs):
 
 
 @inlined
-def _set_pair(scratch, place, value):
-    store64(scratch + _KEYS + (place << 3), value if value == NO_PAIR else ((value >> 32) << _PLACE_BITS) | place)
-    store64(scratch + _PRODUCTS + (place << 3), value & _HALF)
+def set_pair(scratch, place, value):
+    store64(scratch + KEYS + (place << 3), value if value == NO_PAIR else ((value >> 32) << _PLACE_BITS) | place)
+    store64(scratch + PRODUCTS + (place << 3), value & _HALF)
 
 
 @inlined
@@ -146,16 +145,16 @@ def _smallest_key(scratch, count):
     best = NO_PAIR
     for first in range(0, count, _SCAN):
         for i in range(_SCAN):
-            best = min(best, load_int64(scratch + _KEYS + ((first + i) << 3)))
+            best = min(best, load_int64(scratch + KEYS + ((first + i) << 3)))
     return best
 
 
 @helper
-def _merge_segment(scratch, count, out, model):
+def merge_segment(scratch, count, out, model):
     """int64: how many ids the segment of `count` symbols became; they are written to `out`."""
-    symbols, following, preceding = scratch + _SYMBOLS, scratch + _FOLLOWING, scratch + _PRECEDING
+    symbols, following, preceding = scratch + SYMBOLS, scratch + _FOLLOWING, scratch + _PRECEDING
     for i in range(count - 1, (count + _SCAN - 1) & ~(_SCAN - 1)):
-        store64(scratch + _KEYS + (i << 3), NO_PAIR)
+        store64(scratch + KEYS + (i << 3), NO_PAIR)
     best = _smallest_key(scratch, count)
     if best == NO_PAIR:
         for i in range(count):
@@ -166,19 +165,19 @@ def _merge_segment(scratch, count, out, model):
         store64(preceding + (i << 3), i - 1)
     while best != NO_PAIR:
         place = best & _PLACE
-        product = load_int64(scratch + _PRODUCTS + (place << 3))
+        product = load_int64(scratch + PRODUCTS + (place << 3))
         taken = load_int64(following + (place << 3))
         right, left = load_int64(following + (taken << 3)), load_int64(preceding + (place << 3))
         store64(symbols + (place << 3), product)
         store64(following + (place << 3), right)
         store64(preceding + (right << 3), place)
-        store64(scratch + _KEYS + (taken << 3), NO_PAIR)
+        store64(scratch + KEYS + (taken << 3), NO_PAIR)
         if left >= 0:
-            _set_pair(scratch, left, pair_value(model, load_int64(symbols + (left << 3)), product))
+            set_pair(scratch, left, pair_value(model, load_int64(symbols + (left << 3)), product))
         if right < count:
-            _set_pair(scratch, place, pair_value(model, product, load_int64(symbols + (right << 3))))
+            set_pair(scratch, place, pair_value(model, product, load_int64(symbols + (right << 3))))
         else:
-            store64(scratch + _KEYS + (place << 3), NO_PAIR)
+            store64(scratch + KEYS + (place << 3), NO_PAIR)
         best = _smallest_key(scratch, count)
     place, number = np.int64(0), np.int64(0)
     while place < count:
@@ -204,10 +203,10 @@ def _first_ids(piece, length, out, model):
             at += 1
             count += 1
         else:
-            for i in range(load32(entry) & 15):
+            for i in range(load32(entry) & NUM_IDS):
                 store32(out + (count << 2), load32(entry + 4 + (i << 2)))
                 count += 1
-            at += load32(entry) >> 4
+            at += num_bytes(entry)
     return count
 
 
@@ -299,61 +298,3 @@ def merge_long(piece, length, out, model):
         place = load_int64(following + (place << 3))
     keep(memory)
     return count
-
-
-@helper
-def merge_piece(piece, length, out, model, scratch):
-    """int64: how many ids it wrote to `out` (int32, `length` of them fit). model, scratch: addresses."""
-    byte_ids, grid = load_int64(model + 8 * BYTE_IDS), load_int64(model + 8 * BYTE_PAIRS)
-    clean, characters = load_int64(model + 8 * CLEAN), load_int64(model + 8 * CHARACTERS)
-    at, count, written = np.int64(0), np.int64(0), np.int64(0)
-    begin = at  # of the segment
-    before = np.int64(-1)  # the byte that the last symbol is, or -1
-    while at < length:
-        lead = load8(piece + at)
-        entry = np.int64(NO_CHARACTER)
-        if lead >= 0x80 and characters != 0:
-            entry = character_at(piece, at, length, clean, characters)
-        if entry == NO_CHARACTER:
-            number, size, byte = load32(byte_ids + (lead << 2)), np.int64(1), lead
-        else:
-            number, size, byte = load32(entry + 4), load32(entry) >> 4, np.int64(-1)
-            num_ids = load32(entry) & 15
-            if num_ids > 1:
-                # these ids join with no other
-                if count > 0:
-                    written += _merge_segment(scratch, count, out + (written << 2), model)
-                for i in range(num_ids):
-                    store32(out + ((written + i) << 2), load32(entry + 4 + (i << 2)))
-                written += num_ids
-                at += size
-                count, begin = np.int64(0), at
-                continue
-        if count == SHORT_SYMBOLS:
-            return written + merge_long(piece + begin, length - begin, out + (written << 2), model)
-        if count > 0:
-            if before >= 0 and byte >= 0:
-                value = load_int64(grid + (((before << 8) | byte) << 3))
-            else:
-                value = pair_value(model, load_int64(scratch + _SYMBOLS + ((count - 1) << 3)), number)
-            _set_pair(scratch, count - 1, value)
-        store64(scratch + _SYMBOLS + (count << 3), number)
-        count += 1
-        at += size
-        before = byte
-    if count > 0:
-        written += _merge_segment(scratch, count, out + (written << 2), model)
-    return written
-
-
-@helper
-def encode_piece(piece, length, out, model, scratch):
-    """int64: how many ids the piece becomes; they are written to `out`. model, scratch: addresses, see `SCRATCH`."""
-    table = load_int64(model + 8 * VOCABULARY)
-    if table != 0:
-        bits, arena = load_int64(model + 8 * VOCABULARY_BITS), load_int64(model + 8 * VOCABULARY_ARENA)
-        index = find_index(piece, length, table, bits, arena, load_int64(model + 8 * VOCABULARY_OFFSETS))
-        if index >= 0:
-            store32(out, load32(load_int64(model + 8 * WHOLE_IDS) + (index << 2)))
-            return np.int64(1)
-    return merge_piece(piece, length, out, model, scratch)

@@ -9,9 +9,8 @@ import numpy as np
 from textmill.errors import ConfigError, DataError, NotSupportedError
 from textmill.ops.bpe import cpu_dropout as dropout
 from textmill.ops.bpe import cpu_encode as kernels
-from textmill.ops.bpe import cpu_merge as merging
 from textmill.ops.bpe import cpu_spans as spans_kernels
-from textmill.ops.bpe import cpu_vocabulary as vocabulary_kernels
+from textmill.ops.bpe import cpu_vocabulary as vocabulary
 from textmill.ops.bpe.keys import bad_ends, check_block, check_out
 from textmill.ops.bpe.tables import NO_LIMIT, Tables, add_vocabulary, contents_of, new_table
 from textmill.ops.memory import PADDING
@@ -26,10 +25,10 @@ LONGEST_RANKED = 1 << 12
 _FIRST_BUCKETS = 1 << 12
 _FIRST_ARENA_BYTES = 1 << 18
 _GROWTH = 4
-_MANY_BUCKETS = 1 << 18
-"""A table that fills so many will need far more: the text is not in a language that the vocabulary was made for."""
+_MANY_BUCKETS = 1 << 16
+"""A table of so many grows in smaller steps."""
 _BUCKETS_PER_PIECE = 2
-"""With so few pieces in it a table grows: then one piece in eleven finds both entries of its bucket taken."""
+"""With so few pieces in it a table grows: two frequent pieces in one bucket change places again and again."""
 _PIECES_PER_BLOCK = 1 << 15
 _MAX_ID = (1 << 31) - 1
 _MOST_IDS_AT_ONCE = 1 << 28
@@ -137,9 +136,9 @@ class BpeEncoder:
                 f"a ranked token may have at most {LONGEST_RANKED} bytes, got {longest}", fix="check the rank file"
             )
         merges = np.empty((len(tokens), 3), dtype=np.int32)
-        vocabulary = np.zeros(merging.MODEL_WORDS, dtype=np.int64)
-        owned = add_vocabulary(vocabulary, ranks)
-        vocabulary_kernels.derive_merges(vocabulary, longest, owned[-1], merges)
+        words = np.zeros(vocabulary.VOCABULARY_WORDS, dtype=np.int64)
+        owned = add_vocabulary(words, tokens, ids.astype(np.int32))
+        vocabulary.derive_merges(words, longest, owned[-1], merges)
         byte_ids = np.array([ranks[bytes([value])] for value in range(256)], dtype=np.int32)
         contents: list[bytes] = [b""] * (int(ids[-1]) + 1)
         for token, number in ranks.items():
@@ -301,17 +300,10 @@ class BpeEncoder:
         self._let_grow()
 
     def _grow_table(self) -> None:
-        # whoever meets so many pieces will meet most of the vocabulary, so it goes in without being merged
-        text, offsets, ids = self._tables.seeds
         num_buckets = self._num_buckets()
-        seeded = max(2 * num_buckets, 1 << (_BUCKETS_PER_PIECE * len(ids)).bit_length())
-        if num_buckets == _FIRST_BUCKETS and seeded <= self._most_buckets():
-            grown = new_table(seeded)
-            kernels.seed(grown, text, offsets, ids)
-            self._state[kernels.INSERTED] += len(ids)
-        else:
-            growth = _GROWTH if num_buckets >= _MANY_BUCKETS else 2
-            grown = new_table(min(growth * num_buckets, self._most_buckets()))
+        # a large table costs time before it is used: the system hands out its pages one by one
+        growth = 2 if num_buckets >= _MANY_BUCKETS else _GROWTH
+        grown = new_table(min(growth * num_buckets, self._most_buckets()))
         kernels.move_entries(self._table, grown)
         self._table = grown
         self._let_grow()

@@ -66,9 +66,15 @@ def is_inline(second):
 
 
 @inlined
+def key_hash(first, second):
+    """uint64: a hash of the key."""
+    return fold_multiply(first ^ _FIRST_SALT, second ^ _SECOND_SALT)
+
+
+@inlined
 def key_bucket(first, second, bits):
     """int64 in 0..2**bits - 1: where a table of 2**bits buckets keeps the key."""
-    return np.int64(fold_multiply(first ^ _FIRST_SALT, second ^ _SECOND_SALT) >> np.uint64(64 - bits))
+    return np.int64(key_hash(first, second) >> np.uint64(64 - bits))
 
 
 def check_block(text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None) -> np.ndarray:

@@ -1,17 +1,16 @@
 """`Tables`: a vocabulary as the arrays that the encoding kernels read."""
 
-import functools
 from collections import defaultdict
-from collections.abc import Mapping
 from typing import NoReturn
 
 import numpy as np
 
 from textmill.errors import ConfigError
-from textmill.ops.bpe import cpu_characters as characters_kernels
 from textmill.ops.bpe import cpu_encode as encoding
 from textmill.ops.bpe import cpu_merge as merging
-from textmill.ops.bpe.count import PieceCounter
+from textmill.ops.bpe import cpu_vocabulary as vocabulary
+from textmill.ops.bpe.character_tables import CharacterTables
+from textmill.ops.bpe.cpu_piece import FIRST_WIDE, merge_rows
 from textmill.ops.bpe.keys import INLINE_BYTES
 from textmill.ops.memory import PADDING, padded
 
@@ -29,10 +28,13 @@ class Tables:
         self, byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int], contents: list[bytes]
     ) -> None:
         """contents: the bytes of each id."""
-        self.lengths = np.fromiter(map(len, contents), np.int32, len(contents))
+        lengths = np.fromiter(map(len, contents), np.int32, len(contents))
+        self.lengths = lengths
         """int32[largest id + 1]: bytes of each token, 0 where there is none."""
-        self.begun = _characters_begun(contents, self.lengths)
+        text, stops = padded(b"".join(contents)), np.cumsum(lengths, dtype=np.int64)
+        self.begun = _characters_begun(text, stops, lengths)
         """int32[largest id + 1]: characters that begin in each token << 1 | whether the token begins inside one."""
+        self._text, self._offsets = text, np.concatenate([np.zeros(1, dtype=np.int64), stops])
         pair_bits = max(4, (2 * len(merges)).bit_length())
         pairs = np.empty((1 << pair_bits, 2), dtype=np.int64)
         byte_pairs = np.empty(1 << 16, dtype=np.int64)
@@ -47,56 +49,32 @@ class Tables:
             self.model[word] = array.ctypes.data
         self.model[merging.PAIR_BITS], self.model[merging.FILTER_BITS] = pair_bits, filter_bits
         if _in_order(merges, len(contents)):
-            self._add_characters(merges, contents)
-        self._contents = contents
+            characters = CharacterTables(merges, contents, text, self._offsets, self.model)
+            owned = [characters.clean, characters.entries, characters.links, characters.splits]
+            words = merging.CLEAN, merging.CHARACTERS, merging.LINKS, merging.SPLITS
+            for word, array in zip(words, owned, strict=True):
+                self.model[word] = array.ctypes.data
+            self.model[merging.LINK_BITS] = characters.link_bits
+            self._owned += owned
+        self._add_vocabulary(whole_pieces, contents)
+
+    def _add_vocabulary(self, whole_pieces: dict[bytes, int], contents: list[bytes]) -> None:
+        """Pieces that become one id: those of `whole_pieces`, and the tokens that merging makes of their own bytes."""
+        is_whole = np.zeros(len(contents), dtype=np.bool_)
+        is_whole[list(whole_pieces.values())] = True
+        # bytes of no character are there too: none of them is merged as a wide character
+        wide = (self.lengths > INLINE_BYTES) & (self._text[self._offsets[:-1]] >= FIRST_WIDE)
+        asked = np.flatnonzero((self.lengths > 0) & (~is_whole | wide))
+        rows = merge_rows(*_packed(self._text, self._offsets, asked), self.model)
+        made = np.zeros(len(contents), dtype=np.bool_)
+        made[asked] = (rows[:, 0] == 1) & (rows[:, 1] == asked)
+        self.model[merging.MERGED_WIDE] = not (wide & is_whole & ~made).any()
         if whole_pieces:
-            made = self._made_by_merging
-            others = {piece: number for piece, number in whole_pieces.items() if not made[number]}
-            if others:
-                self._owned += add_vocabulary(self.model, others)
-
-    @functools.cached_property
-    def seeds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens that are pieces by themselves, for the cache: (padded uint8 bytes, int64 offsets, int32 ids)."""
-        return _packed(self._contents, np.flatnonzero(self._made_by_merging & (self.lengths <= INLINE_BYTES)))
-
-    def _encode_alone(self, text: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """int32[pieces, 4]: how many ids each piece text[offsets[i]:offsets[i + 1]] becomes, and the first three."""
-        count, num_bytes = len(offsets) - 1, int(offsets[-1])
-        state = np.zeros(encoding.STATE_WORDS, dtype=np.int64)
-        state[encoding.MOST_INSERTED] = NO_LIMIT
-        table = new_table(1 << count.bit_length())
-        room = encoding.RECORD_BYTES_PER_BYTE * num_bytes + encoding.RECORD_SLACK * count
-        arena = np.empty(room + PADDING, dtype=np.uint8)
-        out = np.zeros(num_bytes + encoding.OUT_SLACK, dtype=np.int32)
-        firsts, ends = np.empty(count, dtype=np.int64), offsets[1:].astype(np.int32)
-        encoding.encode_block(text, 0, ends, np.arange(count), firsts, out, table, arena, self.model, state)
-        counts = np.diff(firsts, append=state[encoding.WRITTEN])
-        return np.stack([counts, out[firsts], out[firsts + 1], out[firsts + 2]], axis=1).astype(np.int32)
-
-    @functools.cached_property
-    def _made_by_merging(self) -> np.ndarray:
-        """bool[ids]: whether the bytes of the token, on their own, become this token."""
-        arena, offsets, ids = _packed(self._contents, np.flatnonzero(self.lengths))
-        rows = self._encode_alone(arena, offsets)
-        made = (rows[:, 0] == 1) & (rows[:, 1] == ids)
-        found = np.zeros(len(self.lengths), dtype=np.bool_)
-        found[ids] = made
-        return found
-
-    def _add_characters(self, merges: np.ndarray, contents: list[bytes]) -> None:
-        """See `cpu_characters`. Before the vocabulary is added: what characters become is asked of the merges alone."""
-        clean = _clean_boundaries(merges, contents, self.lengths)
-        # of two and three bytes, without surrogates
-        codes = np.concatenate([np.arange(0x80, 0xD800), np.arange(0xE000, characters_kernels.CODE_POINTS)])
-        sizes = np.where(codes < 0x800, 2, 3)
-        arena = padded(codes.astype("<u4").tobytes().decode("utf-32-le").encode())
-        rows = self._encode_alone(arena, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)]))
-        rows[:, 0] |= sizes << 4
-        characters = np.zeros((characters_kernels.CODE_POINTS, characters_kernels.ENTRY_WORDS), dtype=np.int32)
-        characters[codes] = rows
-        self._owned += [clean, characters]
-        self.model[merging.CLEAN], self.model[merging.CHARACTERS] = clean.ctypes.data, characters.ctypes.data
+            # a whole piece may have another id than the one that merging gives
+            for number in np.flatnonzero(made & ~is_whole).tolist():
+                made[number] = contents[number] not in whole_pieces
+        ids = np.flatnonzero(made | is_whole).astype(np.int32)
+        self._owned += add_vocabulary(self.model[merging.TOKENS :], [contents[number] for number in ids], ids)
 
 
 def new_table(num_buckets: int) -> np.ndarray:
@@ -105,43 +83,45 @@ def new_table(num_buckets: int) -> np.ndarray:
     return np.zeros((2 * num_buckets + 2, encoding.ENTRY_WORDS), dtype=np.int64)
 
 
-def add_vocabulary(model: np.ndarray, tokens: Mapping[bytes, int]) -> list[np.ndarray]:
-    """Puts a table from bytes to ids into the model vector; the caller holds the arrays it returns, ids (int32) last.
+def add_vocabulary(words: np.ndarray, tokens: list[bytes], ids: np.ndarray) -> list[np.ndarray]:
+    """Fills the words of `cpu_vocabulary`; the caller holds the arrays it returns. ids: int32, one for each token."""
+    text, offsets = padded(b"".join(tokens)), np.zeros(len(tokens) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
+    bits = max(1, (2 * len(tokens)).bit_length())
+    slots = np.zeros(1 << bits, dtype=np.uint64)
+    vocabulary.build_index(text, offsets, slots)
+    owned = [slots, text, offsets, ids]
+    words[vocabulary.VOCABULARY_BITS] = bits
+    places = (
+        vocabulary.VOCABULARY,
+        vocabulary.VOCABULARY_ARENA,
+        vocabulary.VOCABULARY_OFFSETS,
+        vocabulary.VOCABULARY_IDS,
+    )
+    for place, array in zip(places, owned, strict=True):
+        words[place] = array.ctypes.data
+    return owned
 
-    The table is that of a counter which has met each token once, in the order of ids.
-    """
-    ordered = sorted(tokens.items(), key=lambda item: item[1])
-    ids = np.array([number for _, number in ordered], dtype=np.int32)
-    sizes = np.fromiter((len(token) for token, _ in ordered), np.int32, len(ordered))
-    counter = PieceCounter()
-    counter.add(padded(b"".join([token for token, _ in ordered])), 0, np.cumsum(sizes, dtype=np.int32))
-    table, arena, offsets = counter.index_arrays()
-    model[merging.VOCABULARY] = table.ctypes.data
-    model[merging.VOCABULARY_BITS] = len(table).bit_length() - 1
-    model[merging.VOCABULARY_ARENA] = arena.ctypes.data
-    model[merging.VOCABULARY_OFFSETS] = offsets.ctypes.data
-    model[merging.WHOLE_IDS] = ids.ctypes.data
-    return [table, arena, offsets, ids]
+
+def _packed(text: np.ndarray, offsets: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(padded uint8, int64 offsets): the bytes of the tokens with these ids, one after the other."""
+    sizes = np.diff(offsets)
+    if len(ids) == len(sizes):
+        return text, offsets
+    wanted = np.zeros(len(sizes), dtype=np.bool_)
+    wanted[ids] = True
+    packed = np.concatenate([text[: offsets[-1]][np.repeat(wanted, sizes)], np.zeros(PADDING, dtype=np.uint8)])
+    return packed, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes[ids])])
 
 
-def _characters_begun(contents: list[bytes], lengths: np.ndarray) -> np.ndarray:
-    text = np.frombuffer(b"".join(contents), dtype=np.uint8)
+def _characters_begun(text: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     begins = (text & 0xC0) != 0x80
     totals = np.zeros(len(text) + 1, dtype=np.int32)
     np.cumsum(begins, out=totals[1:])
-    ends = np.cumsum(lengths)
     begun = (totals[ends] - totals[ends - lengths]) << 1
     known = lengths > 0
     begun[known] |= ~begins[(ends - lengths)[known]]
     return begun
-
-
-def _packed(contents: list[bytes], ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(padded uint8 bytes, int64 offsets, int32 ids) of the tokens with these ids."""
-    tokens = [contents[number] for number in ids.tolist()]
-    offsets = np.zeros(len(tokens) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, tokens), np.int64, len(tokens)), out=offsets[1:])
-    return padded(b"".join(tokens)), offsets, ids.astype(np.int32)
 
 
 def contents_of(byte_ids: np.ndarray, merges: np.ndarray, whole_pieces: dict[bytes, int]) -> list[bytes]:
@@ -186,24 +166,3 @@ def _in_order(merges: np.ndarray, num_ids: int) -> bool:
     made_by = np.full(num_ids, -1, dtype=np.int64)
     np.maximum.at(made_by, merges[ranks, 2], ranks)
     return bool((made_by[merges[ranks, :2]] < ranks[:, None]).all())
-
-
-def _clean_boundaries(merges: np.ndarray, contents: list[bytes], lengths: np.ndarray) -> np.ndarray:
-    """uint8[65536], index u << 8 | v: 1 where the boundary between bytes u and v is clean; see `cpu_characters`."""
-    arena, stops = np.frombuffer(b"".join(contents), dtype=np.uint8), np.cumsum(lengths, dtype=np.int64)
-    whole = np.fromiter((content.isascii() or _is_whole(content) for content in contents), np.bool_, len(contents))
-    left, right = merges[merges[:, 0] >= 0, :2].T
-    # a merge of what nothing makes never applies
-    joining = (lengths[left] > 0) & (lengths[right] > 0) & ~(whole[left] & whole[right])
-    left, right = left[joining], right[joining]
-    clean = np.ones(1 << 16, dtype=np.uint8)
-    clean[arena[stops[left] - 1].astype(np.int64) << 8 | arena[stops[right] - lengths[right]]] = 0
-    return clean
-
-
-def _is_whole(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

@@ -1,13 +1,16 @@
-"""Pre-tokenisation of ASCII text 64 bytes at a time, for the patterns of GPT-2 and cl100k.
+"""Pre-tokenisation of ASCII and Chinese text 64 bytes at a time, for the patterns of GPT-2 and cl100k.
 
 A *window* is the 64 bytes from the start of a piece. Every class of bytes is a mask of 64 bits, and a dozen shifts and
 ands of masks give the mask of all places in the window where a piece starts. So no branch depends on where words end.
 The last start that is certain begins the next window; a window that has none, because it begins with a character that
-is not ASCII, with a long run of white space, or with a piece of over 60 bytes, is left to the state machine of `cpu.py`
-for some pieces. Both give the same pieces; the tests hold them to it.
+is not known here, with a long run of white space, or with a piece of over 60 bytes, is left to the state machine of
+`cpu.py` for some pieces. Both give the same pieces; the tests hold them to it.
+
+Known are ASCII and the characters of `_wide_leads`. A class holds all three bytes of these, so runs of them are runs of
+bits like any other.
 
 What is certain: a start depends on the bytes before it and on the white space that follows it up to the next byte that
-is none. So with the window cut at its first byte that is not ASCII, and at the end of the text, all starts up to the
+is none. So with the window cut at its first byte that is not known, and at the end of the text, all starts up to the
 last byte that isn't white space are certain.
 
     kernel(text, bounds, state, ends, marks, classes) -> number of pieces
@@ -54,9 +57,41 @@ def _below(count):
 
 
 @_inlined
+def _wide_leads(at, end):
+    """(uint64, uint64): where in the window common characters of three bytes begin: letters, and other ones.
+
+    Letters are U+4E00 to U+9FBF. Others are marks of Chinese text, none of them a letter, a number or white space:
+    U+3001, U+3002, U+3008 to U+3011; U+FF01 to U+FF0F, U+FF1A to U+FF20; U+2010 to U+2027.
+    """
+    following = bytes_in_range(at, 0, 0x80, 0x40)
+    whole = (following >> _ONE) & (following >> _TWO) & _below(max(end - at - 2, 0))
+    letters = bytes_in_range(at, 0, 0xE5, 4)
+    letters |= bytes_in_range(at, 0, 0xE4, 1) & (bytes_in_range(at, 0, 0xB8, 8) >> _ONE)
+    letters |= bytes_in_range(at, 0, 0xE9, 1) & (bytes_in_range(at, 0, 0x80, 0x3F) >> _ONE)
+    after_80 = bytes_in_range(at, 0, 0x80, 1) >> _ONE
+    marks = bytes_in_range(at, 0, 0x81, 2) | bytes_in_range(at, 0, 0x88, 10)
+    others = bytes_in_range(at, 0, 0xE3, 1) & after_80 & (marks >> _TWO)
+    marks = bytes_in_range(at, 0, 0x81, 15) | bytes_in_range(at, 0, 0x9A, 7)
+    others |= bytes_in_range(at, 0, 0xEF, 1) & (bytes_in_range(at, 0, 0xBC, 1) >> _ONE) & (marks >> _TWO)
+    others |= bytes_in_range(at, 0, 0xE2, 1) & after_80 & (bytes_in_range(at, 0, 0x90, 0x18) >> _TWO)
+    return letters & whole, others & whole
+
+
+@_inlined
+def _three_bytes(leads):
+    return leads | (leads << _ONE) | (leads << _TWO)
+
+
+@_inlined
 def _known_bytes(at, end):
-    """int64: how many bytes of the window are ASCII before the first that isn't, or the end of the text, comes."""
-    return min(count_trailing_zeros(bytes_in_range(at, 0, 128, 128)), end - at)
+    """(int64, uint64, uint64): how many bytes of the window are ASCII or known wide characters before the first that
+    isn't, or the end of the text, comes; then as `_wide_leads`."""
+    ascii_bytes = bytes_in_range(at, 0, 0, 128)
+    known, letters, others = min(count_trailing_zeros(~ascii_bytes), end - at), _ZERO, _ZERO
+    if known < min(np.int64(VECTOR_BYTES), end - at):
+        letters, others = _wide_leads(at, end)
+        known = min(count_trailing_zeros(~(ascii_bytes | _three_bytes(letters | others))), end - at)
+    return known, letters, others
 
 
 @_inlined
@@ -69,8 +104,8 @@ def _certain(white, known):
 @_inlined
 def _gpt2_starts(at, end):
     """uint64: the places in the window, but for the first, where pieces certainly start."""
-    known = _known_bytes(at, end)
-    letter = bytes_in_range(at, 32, 97, 26)
+    known, wide_letters, _ = _known_bytes(at, end)
+    letter = bytes_in_range(at, 32, 97, 26) | _three_bytes(wide_letters)
     number = bytes_in_range(at, 0, 48, 10)
     blank = bytes_in_range(at, 0, 32, 1)
     white = blank | bytes_in_range(at, 0, 9, 5)
@@ -94,8 +129,8 @@ def _gpt2_starts(at, end):
 @_inlined
 def _cl100k_starts(at, end):
     """uint64: the places in the window, but for the first, where pieces certainly start."""
-    known = _known_bytes(at, end)
-    letter = bytes_in_range(at, 32, 97, 26)
+    known, wide_letters, wide_others = _known_bytes(at, end)
+    letter = bytes_in_range(at, 32, 97, 26) | _three_bytes(wide_letters)
     number = bytes_in_range(at, 0, 48, 10)
     blank = bytes_in_range(at, 0, 32, 1)
     line = bytes_in_range(at, 0, 10, 1) | bytes_in_range(at, 0, 13, 1)
@@ -120,7 +155,8 @@ def _cl100k_starts(at, end):
     after_blank = blank << _ONE
     others = other & ~(other << _ONE) & ~after_blank
     # one character before a word belongs to it: white space, or punctuation that stands alone
-    joins = (gap | (others & ~(other >> _ONE))) << _ONE
+    joins = (gap | (others & ~wide_others & ~(other >> _ONE))) << _ONE
+    joins |= (others & wide_others & ~(other >> _THREE)) << _THREE
     words = letter & ~(letter << _ONE) & ~joins
     numbers = number & ~(number << _ONE)
     starts = words | numbers | others | after_line | (free & ~(free << _ONE)) | (gap & ~(free >> _ONE))

@@ -11,7 +11,7 @@ from textmill.data.packing import PackedDocuments
 from textmill.data.pairs import PairBatches
 from textmill.data.shards import TokenShards
 from textmill.data.streams import StreamBatches, evaluation_stream
-from textmill.errors import ConfigError
+from textmill.errors import ConfigError, DataError
 from textmill.models.carrying import CarryingModel
 from textmill.objectives import MaskedToken, NextToken, Objective, ReplacedToken, SentencePair, Weighted
 from textmill.objectives.carried import CarriedNextToken
@@ -21,6 +21,8 @@ from textmill.tokenizers import Tokenizer
 from textmill.training.config import TrainingConfig
 from textmill.training.evaluation import HeldOut
 
+DOCUMENTS_FOR_PAIRS = 2
+"""A sentence that doesn't follow comes from another document."""
 HELD_OUT_TOKENS = 1 << 18
 """At most so many held-out tokens are scored each time while training; the final figure takes all."""
 
@@ -34,6 +36,8 @@ class Lesson:
     """Gives `batch(step)`."""
     held_out: HeldOut | None
     """None where no text was held out."""
+    note: str | None = None
+    """What whoever runs it should know."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,10 @@ def _streams(material: _Material) -> Lesson:
             f"a model that carries a memory reads documents one after the other, got documents={learning.documents}",
             fix="use joined",
         )
+    if training.compile:
+        raise ConfigError(
+            "compile is there for models without a memory, got one that carries it along", fix="leave compile out"
+        )
     settings = {name: getattr(learning, name) for name in ("label_smoothing", "z_loss")}
     objective = CarriedNextToken(
         **settings, activation=learning.activation, temporal_activation=learning.temporal_activation
@@ -132,19 +140,29 @@ def _replaced_token(material: _Material) -> Lesson:
 
 
 def _sentence_pairs(material: _Material) -> Lesson:
+    sentences = material.train.sentences.counts
+    if material.learning.pairs.kind == "next_sentence" and len(sentences) and sentences.max() < 2:
+        raise DataError(
+            f"next-sentence pairs need documents of several sentences, each of these {len(sentences)} has one: no "
+            "sentence follows another",
+            fix="put a blank line between documents alone and set documents=paragraph, or learn by masked-token",
+        )
     masked = MaskedToken(label_smoothing=material.learning.label_smoothing)
     objective = Weighted({"masked": (masked, 1.0), "pair": (SentencePair(), 1.0)})
-    return _over_masked(material, objective, PairBatches, spec=material.learning.pairs)
+    pairs = material.learning.pairs
+    if pairs.kind == "next_sentence" and 0 < material.validation.num_documents < DOCUMENTS_FOR_PAIRS:
+        batches = PairBatches(material.train, **_masks(material), spec=pairs, seed=material.training.seed)
+        measured = _over_masked(material, Weighted({"masked": (masked, 1.0)}), MaskedBatches)
+        note = "the held-out text is one document, which has no random next sentences: its masked tokens are measured"
+        return Lesson(objective=objective, batches=batches, held_out=measured.held_out, note=note)
+    return _over_masked(material, objective, PairBatches, spec=pairs)
 
 
 def _over_masked(material: _Material, objective: Objective, batches_class: Any, **settings: Any) -> Lesson:
     """Over sequences with masks; held-out text is masked the same way every time."""
-    training, validation = material.training, material.validation
-    settings |= _size(training) | {
-        "masking": material.learning.masking,
-        "vocabulary": MaskingVocabulary.of(material.tokenizer),
-    }
-    batches = batches_class(material.train, **settings, seed=training.seed)
+    validation = material.validation
+    settings |= _masks(material)
+    batches = batches_class(material.train, **settings, seed=material.training.seed)
     measured: Any = None if validation.num_tokens == 0 else batches_class(validation, **settings)
     return Lesson(
         objective=objective,
@@ -161,6 +179,14 @@ _LESSONS: dict[str, Callable[[_Material], Lesson]] = {
     "replaced-token": _replaced_token,
     "sentence-pairs": _sentence_pairs,
 }
+
+
+def _masks(material: _Material) -> dict[str, Any]:
+    """What batches with masks are made by."""
+    return _size(material.training) | {
+        "masking": material.learning.masking,
+        "vocabulary": MaskingVocabulary.of(material.tokenizer),
+    }
 
 
 def _size(training: TrainingConfig) -> dict[str, Any]:

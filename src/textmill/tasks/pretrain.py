@@ -1,6 +1,7 @@
 """Token shards and a tokenizer in, a trained model folder out."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,6 +62,8 @@ def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) 
     loaded = Tokenizer.load(tokenizer)
     model = new_model(dataclasses.replace(job.model, vocab_size=loaded.vocab_size), training.seed, job.initialisation)
     learned = lesson(job.learning, model, shards, loaded, training)
+    if learned.note and not job.quiet:
+        print(f"training: {learned.note}", file=sys.stderr)
     result = Trainer(
         model,
         learned.objective,
@@ -80,6 +83,8 @@ def pretrain(job: Job, *, shards: Path, tokenizer: Path, work: Path, out: Path) 
         "tokenizer": loaded.fingerprint(),
         "metrics": facts,
     }
+    if learned.note:
+        how["note"] = learned.note
     save_folder(out, model=model, tokenizer=loaded, run=how)
     return facts
 

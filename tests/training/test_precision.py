@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from textmill.errors import ConfigError
+from textmill.layers.transformer import Transformer, TransformerConfig
 from textmill.training import precision
 from textmill.training.precision import Weights, chosen_dtype
 
@@ -91,3 +92,25 @@ def test_gradients_add_up_in_fp32() -> None:
     assert float(weights.masters["weight"].grad) == 257.0  # type: ignore[arg-type]
     weights.drop_gradients()
     assert weights.masters["weight"].grad is None
+
+
+def test_running_statistics_are_stored_and_come_back() -> None:
+    config = TransformerConfig(
+        num_layers=1,
+        width=8,
+        num_heads=2,
+        num_kv_heads=2,
+        head_dim=4,
+        feed_forward_width=16,
+        context_length=8,
+        norm="batch",
+        causal=False,
+    )
+    trunk = Transformer(config).train()
+    weights = Weights(trunk, torch.float32)
+    trunk(torch.randn(2, 8, 8) + 5)
+    kept = {name: tensor.clone() for name, tensor in weights.stored().items()}
+    assert any("running_mean" in name and tensor.abs().max() > 0.1 for name, tensor in kept.items())
+    other = Weights(Transformer(config), torch.float32)
+    other.load(kept)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in other.stored().items())

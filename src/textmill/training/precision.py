@@ -69,6 +69,13 @@ class Weights:
             for table, exact in self._tables:
                 table.data = exact.to(dtype)
         self.trained = {name: master for name, master in self.masters.items() if master.requires_grad}
+        stored = model.state_dict(keep_vars=True)
+        self._statistics = {name: table for name, table in model.named_buffers() if name in stored}
+        """What training changes beside weights: the running statistics of batch norms."""
+
+    def stored(self) -> dict[str, Tensor]:
+        """All that a checkpoint has to keep of the model."""
+        return {**self.masters, **self._statistics}
 
     @torch.no_grad()
     def collect_gradients(self) -> None:
@@ -94,9 +101,9 @@ class Weights:
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Takes the masters from a checkpoint, then publishes them."""
-        for name, master in self.masters.items():
-            master.copy_(tensors[name])
+        """Takes from a checkpoint what `stored` gave, then publishes it."""
+        for name, kept in self.stored().items():
+            kept.copy_(tensors[name])
         self.publish()
 
     def restore(self) -> None:

@@ -123,11 +123,13 @@ class Generate(Machine):
             text = "".join(generate(folder, self.prompt, config))
             print(json.dumps({"prompt": self.prompt, "text": text}, ensure_ascii=False))
             return 0
-        sys.stdout.write(self.prompt)
+        # with the first piece, so that a model that can't write leaves no half a line
+        waiting_prompt = self.prompt
         for piece in generate(folder, self.prompt, config):
-            sys.stdout.write(piece)
+            sys.stdout.write(waiting_prompt + piece)
             sys.stdout.flush()
-        sys.stdout.write("\n")
+            waiting_prompt = ""
+        sys.stdout.write(waiting_prompt + "\n")
         return 0
 
     def _folder(self) -> Any:

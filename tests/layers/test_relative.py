@@ -80,7 +80,7 @@ def test_segments_equal_one_window(norm_position: str, num_layers: int, grad: bo
     expected, remembered = made(x, made.new_memory(2))
     with torch.set_grad_enabled(grad):
         memory, outputs = made.new_memory(2), []
-        for piece in x.split([7, 1, 1, 13, 2, 7], 1):
+        for piece in torch.split(x, [7, 1, 1, 13, 2, 7], 1):
             y, memory = made(piece, memory)
             outputs.append(y)
     torch.testing.assert_close(torch.cat(outputs, 1), expected)
@@ -115,7 +115,7 @@ def test_a_long_text_is_read_in_segments() -> None:
     made, x = trunk(memory_length=3, segment_length=4), draw(2, 10, 12)
     found, after = made(x, made.new_memory(2))
     memory, outputs = made.new_memory(2), []
-    for piece in x.split(4, 1):
+    for piece in torch.split(x, 4, 1):
         y, memory = made(piece, memory)
         outputs.append(y)
     assert torch.equal(found, torch.cat(outputs, 1))

@@ -11,7 +11,18 @@ import torch
 from textmill.data.shards import TokenShards
 from textmill.data.streams import StreamBatches, evaluation_stream
 from textmill.data.writer import writing_shards
-from textmill.models import Gru, GruConfig, Lstm, LstmConfig, Nnlm, NnlmConfig, Rnn, RnnConfig
+from textmill.models import (
+    Gru,
+    GruConfig,
+    Lstm,
+    LstmConfig,
+    Nnlm,
+    NnlmConfig,
+    Rnn,
+    RnnConfig,
+    TransformerXl,
+    TransformerXlConfig,
+)
 from textmill.models.carrying import CarryingModel
 from textmill.objectives.carried import CarriedNextToken
 from textmill.training.config import TrainingConfig
@@ -20,10 +31,12 @@ from textmill.training.hooks import Hook, StepRecord
 from textmill.training.trainer import Trainer
 
 DROPOUTS = {"embedding_dropout": 0.1, "input_dropout": 0.1, "layer_dropout": 0.1, "output_dropout": 0.1}
+XL: Any = {"vocab_size": 20, "width": 8, "num_layers": 2, "num_heads": 2, "memory_length": 7, "dropout": 0.1}
 MODELS = {
     "lstm": lambda: Lstm(LstmConfig(vocab_size=20, width=8, weight_drop=0.2, **DROPOUTS), seed=3),
     "gru": lambda: Gru(GruConfig(vocab_size=20, width=8), seed=3),
     "rnn": lambda: Rnn(RnnConfig(vocab_size=20, width=8), seed=3),
+    "transformer-xl": lambda: TransformerXl(TransformerXlConfig(**XL), seed=3),
     "nnlm": lambda: Nnlm(NnlmConfig(vocab_size=20, width=4, hidden_width=6, order=4, dropout=0.1), seed=3),
 }
 

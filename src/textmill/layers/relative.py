@@ -211,7 +211,7 @@ class RelativeTransformer(nn.Module):
         A text longer than `segment_length` is read in segments, each with the memory that the one before left.
         """
         outputs = []
-        for segment in x.split(self.segment_length, 1):
+        for segment in torch.split(x, self.segment_length, 1):
             y, memory = self._read(segment, memory)
             outputs.append(y)
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1), memory

@@ -4,7 +4,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-slow check fix bench docs clean
+.PHONY: help run test test-slow check fix bench bench-gpu docs clean
 
 help:  ## what each verb does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ fix: .venv/installed-dev  ## mend what the linter can
 
 bench: .venv/installed-dev  ## ours beside the peer, in one run: make bench NAME=encode (no NAME: the list)
 	$(BIN)/python -m benchmarks $(NAME) $(ARGS)
+
+bench-gpu: .venv/installed-dev  ## training steps on a CUDA device: tokens a second against transformers, utilisation
+	$(BIN)/python -m benchmarks gpu_step $(ARGS)
 
 docs: .venv/installed-dev  ## write the generated parts of docs/ again (command-line help, benchmark table)
 	$(BIN)/python -m docs.build

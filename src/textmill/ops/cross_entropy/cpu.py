@@ -35,10 +35,15 @@ LEAST_CHUNK_ROWS = 512
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Settings:
+class Settings:
+    """What the loss is, beside its inputs; see `reference.linear_cross_entropy`."""
+
     softcap: float | None
     label_smoothing: float
     z_loss: float
+
+
+PLAIN = Settings(softcap=None, label_smoothing=0.0, z_loss=0.0)
 
 
 def linear_cross_entropy(
@@ -63,12 +68,12 @@ def linear_cross_entropy(
     Raises:
         ConfigError: a target outside the vocabulary, a softcap or z-loss below 0, a smoothing outside [0, 1).
     """
-    _check(targets, len(weight), softcap, label_smoothing, z_loss)
+    check(targets, len(weight), softcap, label_smoothing, z_loss)
     counted = targets != IGNORED
     if not counted.all():
         rows = counted.nonzero()[:, 0]
         hidden, targets = hidden.index_select(0, rows), targets.index_select(0, rows)
-    settings = _Settings(softcap=softcap, label_smoothing=label_smoothing, z_loss=z_loss)
+    settings = Settings(softcap=softcap, label_smoothing=label_smoothing, z_loss=z_loss)
     # autocast would cast the products inside; here they follow the dtype of `hidden`
     with torch.autocast(hidden.device.type, enabled=False):
         weight = weight.to(hidden.dtype)
@@ -85,7 +90,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         weight: Tensor,
         targets: Tensor,
         bias: Tensor | None,
-        settings: _Settings,
+        settings: Settings,
         with_gradients: bool,
     ) -> Tensor:
         exact = torch.promote_types(hidden.dtype, torch.float32)
@@ -106,7 +111,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if grad_CW is not None:
                 torch.mm(logits_CV, weight, out=grad_CW)
             if grad_weight is not None:
-                _add_product(grad_weight, logits_CV, hidden_CW)
+                add_product(grad_weight, logits_CV, hidden_CW)
             if grad_bias is not None:
                 grad_bias += logits_CV.sum(0, dtype=exact)
         ctx.save_for_backward(grad_hidden, grad_weight, grad_bias)
@@ -122,8 +127,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return grad_hidden, grad_weight, None, grad_bias, None, None
 
 
-def _losses_and_gradients(logits_CV: Tensor, targets_C: Tensor, settings: _Settings, with_gradients: bool) -> Tensor:
+def _losses_and_gradients(logits_CV: Tensor, targets_C: Tensor, settings: Settings, with_gradients: bool) -> Tensor:
     """The sum of the chunk's losses; overwrites the logits with the gradient, where one is wanted."""
+    if with_gradients and settings == PLAIN and _kernels_serve(logits_CV):
+        # Numba is loaded by those who train
+        from textmill.ops.cross_entropy.cpu_rows import losses_and_gradients
+
+        return losses_and_gradients(logits_CV, targets_C).sum()
     exact = torch.promote_types(logits_CV.dtype, torch.float32)
     vocabulary = logits_CV.shape[1]
     rows = _rows(BLOCK_BYTES, vocabulary * exact.itemsize)
@@ -139,7 +149,13 @@ def _losses_and_gradients(logits_CV: Tensor, targets_C: Tensor, settings: _Setti
     return loss
 
 
-def _block(values_RV: Tensor, targets_R1: Tensor, settings: _Settings, with_gradients: bool) -> Tensor:
+def _kernels_serve(logits: Tensor) -> bool:
+    """Whether `cpu_rows` takes these logits. See `training_kernels.serve`, which is for code that autograd follows."""
+    plain = type(logits) is Tensor and logits.is_cpu and logits.dtype in (torch.float32, torch.bfloat16)
+    return plain and not torch.compiler.is_compiling()
+
+
+def _block(values_RV: Tensor, targets_R1: Tensor, settings: Settings, with_gradients: bool) -> Tensor:
     """As `_losses_and_gradients`, in float32 or better, every pass in place."""
     vocabulary = values_RV.shape[1]
     smoothing, z_loss, softcap = settings.label_smoothing, settings.z_loss, settings.softcap
@@ -169,7 +185,7 @@ def _block(values_RV: Tensor, targets_R1: Tensor, settings: _Settings, with_grad
     return losses_R1.sum()
 
 
-def _add_product(total: Tensor, left_CV: Tensor, right_CW: Tensor) -> None:
+def add_product(total: Tensor, left_CV: Tensor, right_CW: Tensor) -> None:
     """total += left^T right, summed in the dtype of `total`."""
     if left_CV.dtype == total.dtype:
         total.addmm_(left_CV.T, right_CW)
@@ -188,7 +204,12 @@ def _rows(most_bytes: int, row_bytes: int, *, least: int = 1) -> int:
     return max(least, most_bytes // row_bytes)
 
 
-def _check(targets: Tensor, vocabulary: int, softcap: float | None, label_smoothing: float, z_loss: float) -> None:
+def check(targets: Tensor, vocabulary: int, softcap: float | None, label_smoothing: float, z_loss: float) -> None:
+    """Refuses what no loss is defined for; targets on a CPU alone, since a GPU would have to be waited for.
+
+    Raises:
+        ConfigError: see `linear_cross_entropy`.
+    """
     if softcap is not None and softcap <= 0:
         raise ConfigError(f"softcap must be > 0, got {softcap}", fix="use 15 to 50, or None for no cap")
     if not 0 <= label_smoothing < 1:

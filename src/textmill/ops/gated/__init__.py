@@ -1,4 +1,4 @@
-"""SwiGLU, silu(gate) * up, and the matrix product after it: kernels on a CPU that trains, torch's elsewhere.
+"""SwiGLU, silu(gate) * up, and the matrix product after it: kernels for training on a CPU or CUDA, else torch's.
 
 Source: Shazeer 2020, arXiv:2002.05202, eq. 6.
 """
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from textmill.ops import training_kernels
+from textmill.ops import gpu_kernels, training_kernels
 
 
 def swiglu(gate: Float[Tensor, "*rows wide"], up: Float[Tensor, "*rows wide"]) -> Float[Tensor, "*rows wide"]:
@@ -17,11 +17,13 @@ def swiglu(gate: Float[Tensor, "*rows wide"], up: Float[Tensor, "*rows wide"]) -
     >>> swiglu(torch.tensor([0.0, 100.0]), torch.tensor([5.0, 0.5])).tolist()
     [0.0, 50.0]
     """
-    if not training_kernels.serve(gate, up):
+    # Triton and Numba are loaded by those who train
+    if gpu_kernels.serve(gate, up):
+        from textmill.ops.gated.gpu import SwiGLU
+    elif training_kernels.serve(gate, up):
+        from textmill.ops.gated.cpu import SwiGLU  # type: ignore[assignment]
+    else:
         return F.silu(gate) * up
-    # Numba is loaded by those who train
-    from textmill.ops.gated.cpu import SwiGLU
-
     wide: Tensor = SwiGLU.apply(gate, up)
     return wide
 
@@ -32,10 +34,12 @@ def swiglu_linear(
     weight: Float[Tensor, "width wide"],
     bias: Float[Tensor, " width"] | None = None,
 ) -> Float[Tensor, "*rows width"]:
-    """(silu(gate) * up) @ weight.T + bias; on a CPU that trains, the product in brackets isn't kept but made again."""
-    if not training_kernels.serve(gate, up, weight) or torch.is_autocast_enabled("cpu"):
+    """(silu(gate) * up) @ weight.T + bias; the kernels don't keep the product in brackets but make it again."""
+    if gpu_kernels.serve(gate, up, weight) and not torch.is_autocast_enabled(gate.device.type):
+        from textmill.ops.gated.gpu import SwiGLULinear
+    elif training_kernels.serve(gate, up, weight) and not torch.is_autocast_enabled("cpu"):
+        from textmill.ops.gated.cpu import SwiGLULinear  # type: ignore[assignment]
+    else:
         return F.linear(swiglu(gate, up), weight, bias)
-    from textmill.ops.gated.cpu import SwiGLULinear
-
     y: Tensor = SwiGLULinear.apply(gate, up, weight, bias)
     return y

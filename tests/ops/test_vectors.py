@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from textmill.ops.memory import address_of, keep, padded
-from textmill.ops.vectors import VECTOR_BYTES, bytes_in_range, count_leading_zeros, count_ones
+from textmill.ops.vectors import VECTOR_BYTES, bytes_in_range, copy16, count_leading_zeros, count_ones
 
 
 @njit
@@ -41,3 +41,18 @@ def test_counts_of_bits(word: int) -> None:
 
 def test_no_bits() -> None:
     assert counts(np.uint64(0)) == (64, 0)
+
+
+@njit
+def copied(source, target, from_place, to_place):
+    copy16(address_of(target) + to_place, address_of(source) + from_place)
+    keep(source), keep(target)
+
+
+@given(st.integers(0, 15), st.integers(0, 15))
+def test_copies_sixteen_bytes_and_no_more(from_place: int, to_place: int) -> None:
+    source, target = np.arange(1, 33, dtype=np.uint8), np.zeros(32, dtype=np.uint8)
+    copied(source, target, from_place, to_place)
+    expected = np.zeros(32, dtype=np.uint8)
+    expected[to_place : to_place + 16] = source[from_place : from_place + 16]
+    assert np.array_equal(target, expected)

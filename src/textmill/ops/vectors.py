@@ -44,6 +44,19 @@ def bytes_in_range(typing_context, address, raised, first, count):
 
 
 @intrinsic
+def copy16(typing_context, target, source):
+    """Copies 16 bytes from the address `source` to the address `target`, in one load and one store."""
+
+    def generate(context, builder, signature, arguments):
+        vector = ir.VectorType(ir.IntType(8), 16)
+        target_at, source_at = (builder.inttoptr(address, vector.as_pointer()) for address in arguments)
+        builder.store(builder.load(source_at, align=1), target_at, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
 def count_leading_zeros(typing_context, word):
     """int64 in 0..64: how many high bits of the uint64 are zero; 64 for 0."""
 

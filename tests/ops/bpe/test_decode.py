@@ -31,6 +31,15 @@ def test_names_the_bad_id(bad: int) -> None:
         TokenBytes(TOKENS).decode(np.array([0, 1, bad], dtype=np.uint64 if bad > 1 << 62 else np.int64))
 
 
+@pytest.mark.parametrize("bad", [-1, -(1 << 31), 2, 8, (1 << 31) - 1])
+@pytest.mark.parametrize("place", range(9))
+def test_finds_the_bad_id_wherever_it_stands(bad: int, place: int) -> None:
+    ids = np.zeros(9, dtype=np.int32)
+    ids[place] = bad
+    with pytest.raises(DataError, match=rf"token id {bad} is not"):
+        TokenBytes(TOKENS).decode(ids)
+
+
 def test_bad_input() -> None:
     with pytest.raises(DataError, match="whole numbers in one row, got float64"):
         TokenBytes(TOKENS).decode(np.array([0.5]))

@@ -46,12 +46,11 @@ class TokenBytes:
             return b""
         if numbers.dtype.kind not in "iu" or numbers.ndim != 1:
             raise DataError(f"ids must be whole numbers in one row, got {numbers.dtype} of {numbers.ndim} dimensions")
-        # two kernels at most: int32, and int64 for all the rest
-        if numbers.dtype == np.uint64 and numbers.max() > np.uint64(1 << 62):
-            raise DataError(f"token id {numbers.max()} is not in the vocabulary", fix=self._range())
-        numbers = np.ascontiguousarray(numbers, dtype=np.int32 if numbers.dtype.itemsize <= 2 else None)
-        if numbers.dtype != np.int32:
-            numbers = numbers.astype(np.int64)
+        if numbers.dtype.itemsize > 2 and numbers.dtype != np.int32:
+            outside = (numbers < 0) | (numbers >= len(self.lengths))
+            if outside.any():
+                raise DataError(f"token id {numbers[outside.argmax()]} is not in the vocabulary", fix=self._range())
+        numbers = np.ascontiguousarray(numbers, dtype=np.int32)
         if not numbers.flags.writeable:
             numbers = numbers.copy()
         total = kernels.decoded_bytes(numbers, self.lengths)

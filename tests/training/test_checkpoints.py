@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, checked, kept and deleted by rule."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from textmill.errors import ConfigError, FormatError, OutputError
-from textmill.training.checkpoints import MODEL, OPTIMIZER, STATE, Checkpoints, State, refuse_other
+from textmill.training.checkpoints import MODEL, OPTIMIZER, STATE, Checkpoints, State, _fingerprint, refuse_other
+from textmill.training.tensor_file import write_tensors
 
 
 def state(step: int, best_step: int | None = None) -> State:
@@ -75,14 +77,68 @@ def test_all_damaged(tmp_path: Path) -> None:
         assert checkpoints.newest() is None
 
 
-def test_another_version(tmp_path: Path) -> None:
+def rewritten(checkpoints: Checkpoints, step: int, **changes: object) -> None:
+    """A whole state.json, as another version would have written it."""
+    path = checkpoints.path_of(step) / STATE
+    content = json.loads(path.read_text()) | changes
+    del content["sha256"]
+    content["sha256"] = _fingerprint(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("changes", [{"format": 99}, {"mood": "good"}])
+def test_another_version(tmp_path: Path, changes: dict[str, object]) -> None:
+    """It is not passed over: the run would begin again, and in time delete it."""
+    checkpoints = saved(tmp_path, 3, 12)
+    rewritten(checkpoints, 12, **changes, versions={"textmill": "9.9"})
+    wanted = r"step-00000012 was written by another version of textmill \(9\.9\); this is .*--fresh to begin again"
+    with pytest.raises(FormatError, match=wanted):
+        checkpoints.newest()
+    with pytest.raises(FormatError, match=wanted):
+        checkpoints.read(12)
+
+
+def test_a_checkpoint_without_newer_figures_is_read(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 3)
     path = checkpoints.path_of(3) / STATE
     content = json.loads(path.read_text())
-    content["format"] = 99
+    for name in ("skipped", "skipped_in_a_row", "sha256"):
+        del content[name]
+    content["sha256"] = _fingerprint(content)
     path.write_text(json.dumps(content))
+    found = checkpoints.read(3)
+    assert (found.state.skipped, found.state.skipped_in_a_row) == (0, 0)
+
+
+def test_a_format_that_was_changed_by_hand(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 3)
+    path = checkpoints.path_of(3) / STATE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
     with pytest.raises(FormatError, match="own checksum"):
         checkpoints.read(3)
+
+
+@pytest.mark.parametrize("name", [MODEL, OPTIMIZER, STATE])
+def test_a_disk_that_is_full_at_any_file_leaves_the_previous_one(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = saved(tmp_path, 1)
+
+    def full(path: Path, *arguments: object, **keywords: object) -> str:
+        if path.name == name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write_tensors(path, *arguments, **keywords) if path.suffix == ".safetensors" else ""  # type: ignore[arg-type]
+
+    monkeypatch.setattr("textmill.training.checkpoints.write_tensors", full)
+    if name == STATE:
+        monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OutputError, match=r"step-00000002: the disk is full\. Fix: free some space"):
+        saved(tmp_path, 2)
+    monkeypatch.undo()
+    assert os.listdir(checkpoints.folder) == ["step-00000001"]
+    found = checkpoints.newest()
+    assert found is not None
+    assert found.state.step == 1
 
 
 def test_keeps_the_newest_and_the_best(tmp_path: Path) -> None:

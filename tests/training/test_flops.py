@@ -13,8 +13,9 @@ from textmill.layers.config import AttentionPattern
 from textmill.layers.experts_config import ExpertsConfig
 from textmill.layers.patterns import LayerPattern, pattern_mask
 from textmill.models import GPT, Bert, BertConfig, GPTConfig, Llama, LlamaConfig, Mixtral, MixtralConfig, Nnlm
-from textmill.models.configs import LstmConfig, NnlmConfig
+from textmill.models.configs import LstmConfig, NnlmConfig, TransformerXlConfig
 from textmill.models.lstm import Lstm
+from textmill.models.transformer_xl import TransformerXl
 from textmill.objectives import MaskedToken, NextToken, ReplacedToken, SentencePair, Weighted
 from textmill.training import peak
 from textmill.training.flops import AttentionLayer, Meter, flops_of, flops_per_token, num_predicted
@@ -63,6 +64,15 @@ def test_an_lstm_by_its_gates() -> None:
     model = Lstm(LstmConfig(vocab_size=61, width=8, hidden_width=16, num_layers=2))
     # four gates of each layer, from its input and from its state: 8 -> 16 -> 8
     assert flops_per_token(model, 30) == 6 * (4 * 16 * (8 + 16) + 4 * 8 * (16 + 8) + 61 * 8)
+
+
+def test_transformer_xl_sees_its_memory() -> None:
+    model = TransformerXl(
+        TransformerXlConfig(vocab_size=61, width=8, num_layers=2, num_heads=2, memory_length=5, segment_length=30)
+    )
+    flops = flops_of(model)
+    assert flops.attention == (AttentionLayer(8, None, products=3, memory=5),) * 2
+    assert flops.attention[0].flops(np.array([3, 2])) == 6 * 8 * (3 * 8 + 2 * 7)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -26,6 +26,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+import textmill
 from textmill.errors import ConfigError, FormatError
 from textmill.files import read_json, remove_partials, replacing_folder, sha256_file
 from textmill.training.tensor_file import write_tensors
@@ -88,6 +89,10 @@ class Checkpoint:
         return _tensors(path) if path.is_file() else {}
 
 
+class OtherVersionError(FormatError):
+    """A checkpoint is whole, and another version of textmill wrote it."""
+
+
 class Checkpoints:
     """The checkpoints of one run, in one folder."""
 
@@ -122,10 +127,16 @@ class Checkpoints:
         return path
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; None where there is none. Warns of those it passes over."""
+        """The newest checkpoint that is whole; None where there is none. Warns of those it passes over.
+
+        Raises:
+            OtherVersionError: it is of another version. To pass over it would be to begin the run again.
+        """
         for step in reversed(self.steps()):
             try:
                 return self.read(step)
+            except OtherVersionError:
+                raise
             except FormatError as error:
                 warnings.warn(f"passing over a damaged checkpoint: {error.problem}", stacklevel=2)
         return None
@@ -134,19 +145,22 @@ class Checkpoints:
         """The checkpoint of this step.
 
         Raises:
-            FormatError: missing, torn, tampered with, or of another version.
+            FormatError: missing, torn or tampered with.
+            OtherVersionError: of another version.
         """
         path = self.path_of(step)
         content = read_json(path / STATE)
         if not isinstance(content, dict) or content.pop("sha256", None) != _fingerprint(content):
             raise FormatError(f"{path / STATE} doesn't match its own checksum")
         if content.pop("format", None) != FORMAT:
-            raise FormatError(f"{path} was written by another version of textmill", fix="use --fresh")
+            raise _other_version(path, content)
         files = content.pop("files", {})
         for name in (MODEL, OPTIMIZER, OBJECTIVE) if OBJECTIVE in files else (MODEL, OPTIMIZER):
             file = path / name
             if not file.is_file() or sha256_file(file) != files.get(name):
                 raise FormatError(f"{file} is missing, or doesn't match the checksum in {STATE}")
+        if content.keys() - State.__dataclass_fields__.keys():
+            raise _other_version(path, content)
         return Checkpoint(path, State(**content))
 
     def steps(self) -> list[int]:
@@ -188,6 +202,15 @@ def refuse_other(found: Mapping[str, Any], wanted: Mapping[str, Any], where: Pat
                 f"{where} belongs to another run: {key} was {before.get(key)!r} and is now {now.get(key)!r}",
                 fix="use the same settings to go on, or --fresh to begin again",
             )
+
+
+def _other_version(path: Path, content: Mapping[str, Any]) -> OtherVersionError:
+    versions = content.get("versions")
+    wrote = f" ({versions['textmill']})" if isinstance(versions, dict) and "textmill" in versions else ""
+    return OtherVersionError(
+        f"{path} was written by another version of textmill{wrote}; this is {textmill.__version__}",
+        fix="go on with that version, or use --fresh to begin again",
+    )
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ spike          the loss stands far above those before it: z = 0.6745 (loss - med
 bad step       loss or gradient is no finite number (`training.nonfinite`)
 dead expert    a router sends hardly a token to an expert
 
-z is a number of standard deviations where losses are normally distributed, and one spike doesn't move the median, nor the
+z is a number of standard deviations where losses are normally distributed. One spike moves neither the median nor the
 median absolute deviation (MAD), by which the next one is judged.
 
 Source: Iglewicz and Hoaglin 1993, "How to Detect and Handle Outliers", section 3.3.
@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -48,8 +49,8 @@ class Fault:
     what: str
     """In words."""
     batch: Mapping[str, Any]
-    """Its `number`, as `Batches.batch` counts; a `digest` of its arrays; its `rows` and `tokens`; and how its first rows
-    begin, in `ids` and, with a tokenizer, in `texts`."""
+    """Its `number`, as `Batches.batch` counts; a `digest` of its arrays; its `rows` and `tokens`; and how its first
+    rows begin, in `ids` and, with a tokenizer, in `texts`."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """The figures."""
 
@@ -88,8 +89,8 @@ class Spikes:
 class ExpertWatch:
     """Adds up how a trunk's tokens are spread, and says who gets none.
 
-    Of a batch that is cut in parts the last part is looked at, every `every` steps; an expert is dead when its mean share
-    over `window` looks is below a twentieth of an equal share.
+    Of a batch that is cut in parts the last part is looked at, every `every` steps; an expert is dead when its mean
+    share over `window` looks is below a twentieth of an equal share.
     """
 
     DEAD = 0.05
@@ -120,8 +121,8 @@ class FaultWatch(Hook):
     """Finds faults, tells them on stderr, and writes one line each to `path` (faults.jsonl).
 
     The batch is made again from its number when a fault is found; nothing is kept of the others. When a run goes on
-    from a checkpoint, faults beyond it are dropped, since their steps come again; the losses that spikes are judged by are
-    taken from `history`.
+    from a checkpoint, faults beyond it are dropped, since their steps come again; the losses that spikes are judged by
+    are taken from `history`.
 
     Args:
         model: for its experts; a model without a trunk of ours has none.
@@ -198,14 +199,14 @@ def described(batch: Any, tokenizer: Decoder | None = None) -> dict[str, Any]:
     >>> found["rows"], found["tokens"], found["ids"]
     (2, 6, [[0, 1, 2], [3, 4, 5]])
     """
-    tokens, starts = batch.tokens, getattr(batch, "starts", None)
+    tokens = batch.tokens
     if tokens.ndim == 2:
         rows = [row[:SHOWN_TOKENS].tolist() for row in tokens[:SHOWN_ROWS]]
         count = len(tokens)
     else:
-        bounds = zip(starts[:SHOWN_ROWS], starts[1:], strict=False)
+        bounds = pairwise(batch.starts[: SHOWN_ROWS + 1])
         rows = [tokens[begin : min(end, begin + SHOWN_TOKENS)].tolist() for begin, end in bounds]
-        count = len(starts) - 1
+        count = len(batch.starts) - 1
     found: dict[str, Any] = {"digest": digest(batch), "rows": count, "tokens": int(tokens.size), "ids": rows}
     if tokenizer is not None:
         found["texts"] = [tokenizer.decode(row) for row in rows]

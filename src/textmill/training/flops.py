@@ -8,7 +8,8 @@
 
 With T tokens in each sequence, all of them predicted, this is the usual 6 N + 12 L W T a token, N without the embedding
 tables but with the output matrix, tied or not. Pairs: a dense layer has T^2, as in PaLM, though causal order needs only
-half of them; a layer with a pattern has those that the pattern and the order let see. Of experts the chosen ones count.
+half of them; a layer with a pattern has those that the pattern and the order let see; Transformer-XL's are with its
+memory, too, and have three products (6 H D). Of experts the chosen ones count.
 What activation recompute does a second time is no use to the model and doesn't count; neither do norms, activations and
 the optimiser.
 
@@ -30,6 +31,7 @@ from textmill.layers.attention import Attention
 from textmill.layers.experts import Experts, StackedLinear
 from textmill.layers.patterns import LayerPattern
 from textmill.layers.recurrent import RecurrentLayer
+from textmill.layers.relative import RelativeAttention
 from textmill.objectives import Objective
 from textmill.objectives.base import token_keys
 from textmill.training.batches import lengths
@@ -48,12 +50,20 @@ class AttentionLayer:
     """H D."""
     pattern: LayerPattern | None
     """None: dense."""
+    products: int = 2
+    """A pair's: its score and its value. Relative attention scores a pair twice, by content and by distance."""
+    memory: int = 0
+    """Remembered states that each token sees besides."""
 
     def pairs(self, lengths: np.ndarray) -> int:
         """Pairs of a query and a key, over sequences of these lengths."""
         if self.pattern is None:
-            return int((lengths.astype(np.int64) ** 2).sum())
+            return int((lengths.astype(np.int64) * (lengths + self.memory)).sum())
         return int(_pairs_up_to(self.pattern, int(lengths.max(initial=0)))[lengths].sum())
+
+    def flops(self, lengths: np.ndarray) -> int:
+        """Of the forward pass."""
+        return 2 * self.products * self.width * self.pairs(lengths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +80,7 @@ class Flops:
 
     def forward(self, lengths: np.ndarray, num_targets: int) -> int:
         """Over sequences of these lengths, with so many predicted tokens in all."""
-        attended = sum(4 * layer.width * layer.pairs(lengths) for layer in self.attention)
+        attended = sum(layer.flops(lengths) for layer in self.attention)
         by_token = self.per_token * int(lengths.sum())
         return by_token + self.per_target * num_targets + self.per_sequence * len(lengths) + attended
 
@@ -94,12 +104,11 @@ def flops_of(model: Any) -> Flops:
     # a model without a head for tokens never multiplies the embedding
     predicts = getattr(model, "masked_head", model) is not None
     heads += model.output_weight.numel() if predicts else 0
-    layers = (module for module in model.trunk.modules() if isinstance(module, Attention))
     return Flops(
         per_token=2 * trunk,
         per_target=2 * heads,
         per_sequence=2 * pooled,
-        attention=tuple(AttentionLayer(layer.out.in_features, layer.pattern) for layer in layers),
+        attention=tuple(_attention_layers(model.trunk)),
     )
 
 
@@ -118,9 +127,18 @@ def flops_per_token(model: Any, context_length: int, *, predicted: float = 1.0) 
     True
     """
     flops, length = flops_of(model), np.array([context_length])
-    attended = sum(4 * layer.width * layer.pairs(length) for layer in flops.attention) / context_length
+    attended = sum(layer.flops(length) for layer in flops.attention) / context_length
     by_sequence = flops.per_sequence / context_length
     return 3 * (flops.per_token + predicted * flops.per_target + by_sequence + attended)
+
+
+def _attention_layers(trunk: nn.Module) -> Iterator[AttentionLayer]:
+    for layer in trunk.modules():
+        if isinstance(layer, Attention):
+            yield AttentionLayer(layer.out.in_features, layer.pattern)
+        elif isinstance(layer, RelativeAttention):
+            memory = getattr(trunk, "memory_length", 0)
+            yield AttentionLayer(layer.out.in_features, None, products=3, memory=memory)
 
 
 def weights_met(module: nn.Module) -> Iterator[int]:

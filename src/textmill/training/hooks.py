@@ -116,9 +116,8 @@ class JsonLines(Hook):
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds a line; numbers that aren't finite become null."""
         assert self.file is not None
-        finite = {k: v if not isinstance(v, float) or math.isfinite(v) else None for k, v in line.items()}
         with clear_errors(self.path):
-            self.file.write(json.dumps(finite) + "\n")
+            self.file.write(json.dumps(_finite(line)) + "\n")
             # given to the system, so that a killed process loses no line
             self.file.flush()
 
@@ -147,7 +146,8 @@ class Progress(Hook):
     def on_step(self, record: StepRecord) -> None:
         if self.bar is not None:
             done = record.elapsed_seconds / (record.elapsed_seconds + record.seconds_left)
-            self.bar.update(self.task, completed=done, told=self._told(record))
+            with contextlib.suppress(OSError):
+                self.bar.update(self.task, completed=done, told=self._told(record))
             return
         now = time.monotonic()
         if now - self.shown >= self.SECONDS_BETWEEN_LINES:
@@ -169,7 +169,9 @@ class Progress(Hook):
 
     def on_end(self) -> None:
         if self.bar is not None:
-            self.bar.stop()
+            # a terminal that was closed takes no last line
+            with contextlib.suppress(OSError):
+                self.bar.stop()
             self.bar = None
 
     def on_bad_step(self, bad: BadStep) -> None:
@@ -262,6 +264,18 @@ def whole_lines(path: Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)
     return lines
+
+
+def _finite(value: Any) -> Any:
+    """
+    >>> _finite({"loss": math.nan, "z": [1.0, math.inf]})
+    {'loss': None, 'z': [1.0, None]}
+    """
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _duration(seconds: float) -> str:

@@ -224,7 +224,7 @@ class Trainer:
             self.best_loss, self.best_step = state.best_loss, state.best_step
             self.patience.reference_loss = state.reference_loss
             self.patience.bad_evaluations = state.bad_evaluations
-        self.clock = Clock(self.config, self.step, elapsed)
+        self.clock: Clock = Clock(self.config, self.step, elapsed)
         self.finished = self._is_over()
 
     def _start_hooks(self, undo: contextlib.ExitStack) -> None:
@@ -318,7 +318,7 @@ class Trainer:
         if self.placement.is_main:
             # a memory that goes from batch to batch is part of where the run stands
             remembered = self.objective.state() if hasattr(self.objective, "state") else {}
-            path = self.checkpoints.save(state, self.weights.masters, self.optimizers.state(), remembered)
+            path = self.checkpoints.save(state, self.weights.stored(), self.optimizers.state(), remembered)
             for hook in self.hooks:
                 hook.on_checkpoint(self.step, path)
         self.clock.saved()

@@ -1,7 +1,8 @@
 """WordPiece, Unigram and character-level BPE: text to flat ids, one thread, warm, raw text in on both sides.
 
-Vocabularies: bert-base-uncased, ALBERT's 30k Unigram model, Mistral's first model; for splintr, which reads no .model
-file, a Unigram vocabulary trained here.
+Vocabularies: bert-base-uncased, ALBERT's 30k Unigram model, Mistral's first model. ALBERT's knows next to no Chinese,
+so there is a Unigram vocabulary of all three kinds of text too, trained here; splintr, which reads no .model file, has
+that one alone.
 
 splintr adds scores in 64 bits, sentencepiece and we in 32, so where two segmentations of a run such as "1111" are equal
 but for rounding, the winner may be another one. (`tokenizers` mostly, not always, chooses ours.) Documents with such a
@@ -36,6 +37,7 @@ _ROWS = (
     ("wordpiece", "splintr", 1.6),
     ("unigram", "sentencepiece", 5.0),
     ("unigram", "splintr", 3.0),
+    ("unigram trained here", "sentencepiece", 5.0),
     ("character bpe", "sentencepiece", 5.0),
 )
 
@@ -173,6 +175,13 @@ def _bert_json() -> Path:
 
 
 def _model(family: str) -> Path:
+    if family == "unigram trained here":
+        path = _trained_unigram() / "exported.model"
+        if not path.exists():
+            from textmill import Tokenizer
+
+            Tokenizer.load(_trained_unigram() / "tokenizer.json").save(path)
+        return path
     return _data() / "vocab-sentencepiece" / ("albert-30k-clean.model" if family == "unigram" else "mistral-v1.model")
 
 

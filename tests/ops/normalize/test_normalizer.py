@@ -65,6 +65,21 @@ def test_the_kernel_is_the_definition(data, blanks, with_user):
     assert run(NORMALIZERS[blanks, user], data) == expected
 
 
+wide = st.sampled_from("中国，；。①ｶ가ﷺか“é𝄞a ") | st.integers(1, 50).map(lambda count: "国" * count)
+
+
+@given(st.lists(wide, max_size=20).map("".join).map(str.encode), st.binary(max_size=2), st.sampled_from(BLANKS))
+@example("国".encode() * 43 + "，".encode(), b"\xe5", BLANKS[0])
+@example("国".encode() * 21, b"\xe5\x9b", BLANKS[0])
+@settings(max_examples=200, deadline=None)
+def test_runs_of_wide_characters(data, rest, blanks):
+    rules = {**ENCODED, "，".encode(): b",", "；".encode(): b"; ", "。".encode(): b""}
+    normalizer = SentencePieceNormalizer(
+        read_charsmap(build_charsmap({**RULES, "，": ",", "；": "; ", "。": ""})), blanks
+    )
+    assert run(normalizer, data + rest) == normalized(data + rest, rules, frozenset(), blanks)
+
+
 def by_sentencepiece(name, blanks):
     return sentencepiece.SentencePieceNormalizer(
         rule_name=name,

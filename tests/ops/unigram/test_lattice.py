@@ -117,9 +117,25 @@ def test_a_megabyte_without_a_break() -> None:
 def test_the_search_grows(monkeypatch: pytest.MonkeyPatch) -> None:
     lattice = lattice_of([*SPECIAL, ("a", -2.0), ("aa", -3.5), ("aaa", -5.0)])
     expected = lattice.n_best(b"a" * 12, 300)
-    monkeypatch.setattr(lattice_module, "_FIRST_HYPOTHESES", 2)
+    for name, value in (("_EDGES_PER_BYTE", 0), ("_EDGES_BEYOND", 1), ("_FIRST_ITEMS", 0), ("_IDS_AT_ONCE", 1)):
+        monkeypatch.setattr(lattice_module, name, value)
     assert lattice.n_best(b"a" * 12, 300) == expected
     assert len({tuple(ids) for _, ids in expected}) == 300
+    every = lattice.n_best(b"a" * 12, 1000)
+    assert len(every) == 927  # the sums of ones, twos and threes that are 12
+    assert every[:300] == expected
+
+
+def test_the_heap_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    lattice = lattice_of([*SPECIAL, ("a", -2.0), ("aa", -3.1), ("aaa", -4.7), ("b", -2.5), ("ab", -4.0), ("ba", -4.2)])
+    text = b"aababaaabbaabaab"
+    every = lattice.n_best(text, 100_000)
+    monkeypatch.setattr(lattice_module, "_FIRST_ITEMS", 0)
+    for n in (1, 2, 3, 7, 50):
+        # what is dropped from a full heap would have come after the n-th
+        found = lattice.n_best(text, n)
+        assert [score for score, _ in found] == pytest.approx([score for score, _ in every[:n]])
+        assert len({tuple(ids) for _, ids in found}) == n
 
 
 def test_empty_text() -> None:

@@ -25,12 +25,22 @@ def _cut_pairs(word, end, base, neighbours, bits, ends, count):
     at += 3 if previous >= FIRST_WIDE else 1
     while at < end:
         code = wide_or_ascii(at, end)
-        asked = code >= 0 and previous >= 0 and (code >= FIRST_WIDE or previous >= FIRST_WIDE)
+        # those of three bytes by themselves: where the next one begins need not wait for what this one is
+        while code >= FIRST_WIDE:
+            if previous >= 0 and not may_be_joined(previous, code, neighbours, bits):
+                store32(ends + (count << 2), at - base)
+                count += 1
+            previous = code
+            at += 3
+            code = wide_or_ascii(at, end) if at < end else np.int64(-1)
+        if at >= end:
+            break
+        asked = code >= 0 and previous >= FIRST_WIDE
         if asked and not may_be_joined(previous, code, neighbours, bits):
             store32(ends + (count << 2), at - base)
             count += 1
         previous = code
-        at += 3 if code >= FIRST_WIDE else 1
+        at += 1
     return count
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from numba import njit
 
 from textmill.ops.bpe.keys import is_inline, key_bucket, piece_key
+from textmill.ops.character_bpe.cpu_lone import LONG_RUN, is_lone, stage_lone, write_lone, write_run
 from textmill.ops.character_bpe.cpu_merge import SHORT_SCRATCH_WORDS, encode_piece
-from textmill.ops.character_bpe.cpu_pairs import LENGTHS, NUM_LENGTHS, function, helper
+from textmill.ops.character_bpe.cpu_pairs import LENGTHS, LONE, NUM_LENGTHS, function, helper
 from textmill.ops.memory import (
     PADDING,
     address_of,
@@ -57,21 +58,34 @@ _RECORD_SLACK = 16
 
 
 @helper
-def _stage_keys(base, begin, limit, ends, count, buckets, bits, staged):
-    """int64: where the last piece ends, or -1 if ends do not grow. Row i of staged: two key words, bucket."""
+def _stage_keys(base, begin, limit, ends, count, table, lone, staged):
+    """int64: how many of the pieces it staged, or -1 if ends do not grow. Row i of staged: two key words, bucket.
+
+    It ends where a run of lone characters seems to begin. table: (address of the buckets, bits of their number). lone:
+    see `cpu_lone`.
+    """
+    buckets, bits = table
+    in_a_row = np.int64(0)
     for i in range(count):
         end = load32(ends + (i << 2))
         if end <= begin or end > limit:
             return np.int64(-1)
+        row = staged + _ROW_BYTES * i
+        if stage_lone(base + begin, end - begin, lone, row):
+            begin = end
+            in_a_row += 1
+            if in_a_row == LONG_RUN:
+                return np.int64(i + 1)
+            continue
+        in_a_row = np.int64(0)
         first, second = piece_key(base + begin, end - begin)
         bucket = buckets + (key_bucket(first, second, bits) << _BUCKET_SHIFT)
         prefetch(bucket)
-        row = staged + _ROW_BYTES * i
         store64(row, first)
         store64(row + 8, second)
         store64(row + 16, bucket)
         begin = end
-    return begin
+    return count
 
 
 @helper
@@ -198,7 +212,7 @@ def encode_block(text, start, ends, out, marks, table, arena, model, state):
     base, ends_at, out_at = address_of(text) + start, address_of(ends), address_of(out)
     # where the end of the token at address t goes: t + to_ends
     wants_ends, to_ends = state[ENDS_AT] != 0, state[ENDS_AT] - out_at
-    model_at, lengths, known = address_of(model), model[LENGTHS], model[NUM_LENGTHS]
+    model_at, lengths, known, lone = address_of(model), model[LENGTHS], model[NUM_LENGTHS], model[LONE]
     buckets = (address_of(table) + 63) & ~63
     arena_at = address_of(arena)
     room = np.empty(3 * _BLOCK + SHORT_SCRATCH_WORDS, np.int64)
@@ -209,11 +223,23 @@ def encode_block(text, start, ends, out, marks, table, arena, model, state):
     limit = np.int64(ends[-1]) if len(ends) > 0 else np.int64(0)
     next_mark = marks[state[MARK]] if state[MARK] < len(marks) else np.int64(len(ends) + 1)
     while state[CURSOR] < len(ends):
+        if lone != 0:
+            state[CURSOR], target = write_run(
+                base,
+                ends_at,
+                (state[CURSOR], min(next_mark, len(ends))),
+                limit,
+                target,
+                to_ends if wants_ends else 0,
+                model_at,
+            )
+            if state[CURSOR] == len(ends):
+                break
         cursor = state[CURSOR]
         count = min(np.int64(_BLOCK), len(ends) - cursor)
         begin = np.int64(0) if cursor == 0 else np.int64(ends[cursor - 1])
-        end = _stage_keys(base, begin, limit, ends_at + (cursor << 2), count, buckets, bits, staged_at)
-        if end < 0:
+        count = _stage_keys(base, begin, limit, ends_at + (cursor << 2), count, (buckets, bits), lone, staged_at)
+        if count < 0:
             status = BAD_ENDS
             break
         # at one piece for two buckets, one in seventy finds both entries of its bucket taken
@@ -228,9 +254,13 @@ def encode_block(text, start, ends, out, marks, table, arena, model, state):
                 next_mark = marks[state[MARK]] if state[MARK] < len(marks) else np.int64(len(ends) + 1)
             end = load32(ends_at + ((cursor + i) << 2))
             row, piece, length = staged_at + _ROW_BYTES * i, base + begin, end - begin
+            target_ends = target + to_ends if wants_ends else np.int64(0)
+            if is_lone(row):
+                target += write_lone(row, piece, begin, target, target_ends, model_at) << 2
+                begin = end
+                continue
             entry = _find(load_int64(row + 16), load64(row), load64(row + 8))
             number = _recall(entry, piece, length, arena_at, target) if entry != 0 else np.int64(-1)
-            target_ends = target + to_ends if wants_ends else np.int64(0)
             missed = number < 0
             if missed or (
                 wants_ends and not _ends_from_lengths(begin, end, target, number, target_ends, lengths, known)

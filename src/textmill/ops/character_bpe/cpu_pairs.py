@@ -51,8 +51,9 @@ _MIX = np.uint64(0xD6E8FEB86659FD93)
     SIDES,
     NEIGHBOURS,
     NEIGHBOUR_BITS,
-) = np.arange(20)
-MODEL_WORDS = 20
+    LONE,
+) = np.arange(21)
+MODEL_WORDS = 21
 
 
 @helper

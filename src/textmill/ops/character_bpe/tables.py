@@ -12,6 +12,7 @@ import numpy as np
 from textmill.errors import ConfigError, NotSupportedError
 from textmill.ops.character_bpe import cpu_pairs as layout
 from textmill.ops.character_bpe import cpu_symbols as symbols_layout
+from textmill.ops.character_bpe.cpu_lone import fill_lone
 from textmill.ops.character_bpe.kinds import PieceKind
 from textmill.ops.unigram.neighbours import neighbour_tables
 
@@ -24,6 +25,7 @@ _PAGE = 1 << symbols_layout.PAGE_BITS
 _SPARE_LENGTHS = 1 << 20
 _MOST_SIDES = 1 << 24
 _LENGTH_ROUNDS = 32
+_WIDE_CHARACTERS = 1 << 16
 _VARIES = -1
 
 
@@ -64,6 +66,12 @@ class Tables:
         neighbours, _ = neighbour_tables(contents)
         self.hold(layout.NEIGHBOURS, neighbours)
         self.model[layout.NEIGHBOUR_BITS] = (8 * len(neighbours)).bit_length() - 1
+
+    def set_lone_characters(self) -> None:
+        """Notes what each character of three bytes becomes that is a piece by itself. All else must be set before."""
+        lone = np.empty(_WIDE_CHARACTERS, dtype=np.int32)
+        fill_lone(lone, self.model)
+        self.hold(layout.LONE, lone)
 
     def set_merges(self, merges: Sequence[tuple[int, int, int, int]], num_symbols: int) -> None:
         """The pairs that merge, (left, right, rank, product). num_symbols: one more than the largest symbol."""
@@ -299,6 +307,7 @@ def tables_from_scores(
     # unknown characters in a row become one token, unless each becomes its bytes
     if byte_fallback and not unused:
         tables.set_neighbours([to_bytes(text) for text in (*mergeable, *whole)])
+        tables.set_lone_characters()
     return tables
 
 

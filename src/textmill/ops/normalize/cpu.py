@@ -28,6 +28,7 @@ from textmill.ops.normalize.cpu_rules import (
     CLASSES,
     EACH_BYTE,
     ESCAPE,
+    FIRST_LEAD,
     FIRST_LINE,
     FIRST_VISIBLE,
     JOINS,
@@ -35,6 +36,7 @@ from textmill.ops.normalize.cpu_rules import (
     LINES_ARE,
     LOWER_CASE,
     NUM_BYTES,
+    NUM_LEADS,
     NUM_LINES,
     NUM_VISIBLE,
     OWN_RULES,
@@ -66,6 +68,7 @@ NOTHING_READ, READING = 0, 1
 """Values of FRESH."""
 _LOW = np.uint64(0x0101010101010101)
 _HIGH = np.uint64(0x8080808080808080)
+_EVERY_THIRD = np.uint64(0x9249249249249249)
 _BLANK_BYTE = 0x20
 _ESCAPED = 0x8196E2
 
@@ -194,9 +197,35 @@ def _ascii_run(text_at, at, stop, out_at, sources_at, written, after_blank, clas
 
 
 @helper
-def _wide_run(text_at, at, stop, out_at, sources_at, written, room, untouched):
+def _copy_wide(text_at, at, stop, out_at, sources_at, written, first, count):
+    """int64: bytes of the characters of three bytes that begin here and are copied, 63 at most; `out` gets 64 bytes.
+
+    first, count: the bytes that they may begin with.
+    """
+    leads, others = bytes_in_range(text_at + at, 0, first, count), bytes_in_range(text_at + at, 0, 0x80, 0x40)
+    fits = (leads & _EVERY_THIRD) | (others & ~_EVERY_THIRD)
+    run = min(count_trailing_zeros(~fits), stop - at) // 3 * 3
+    for i in range(0, 64, 8):
+        store64(out_at + written + i, load64(text_at + at + i))
+    if sources_at != 0:
+        for i in range(0, run, 3):
+            for k in range(3):
+                store32(sources_at + 4 * (written + i + k), at + i)
+    return run
+
+
+@helper
+def _wide_run(text_at, at, stop, out_at, sources_at, written, room, model):
     """(bytes read, bytes written) after the characters of two and three bytes that begin no rule have gone out."""
+    untouched, first, count = word_of(model, UNTOUCHED), word_of(model, FIRST_LEAD), word_of(model, NUM_LEADS)
     while at < stop and written < room:
+        byte = load8(text_at + at)
+        if byte >= first and byte < first + count:
+            run = _copy_wide(text_at, at, stop, out_at, sources_at, written, first, count)
+            at += run
+            written += run
+            if run > 0:
+                continue
         code, size = wide_character(text_at + at, stop - at)
         if size == 0 or (load8(untouched + (code >> 3)) >> (code & 7)) & 1 == 0:
             break
@@ -217,6 +246,21 @@ def _next_rule(text_at, length, model):
     return next_string(text_at, length, model)
 
 
+@helper
+def _single_byte_rule(text_at, length, model):
+    """int64: the one byte that stands for the character of three bytes at the address, -1 if that is not so."""
+    code, size = wide_character(text_at, length)
+    if size != 3:
+        return np.int64(-1)
+    value = load32(word_of(model, OWN_RULES) + (code << 2))
+    if value < 0:
+        return np.int64(-1)
+    string = word_of(model, STRINGS) + value
+    # the last byte of the strings is zero, so an empty string is the only one that no byte follows
+    byte = load8(string)
+    return byte if byte != 0 and load8(string + 1) == 0 else np.int64(-1)
+
+
 @function
 def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
     """Reads from AT until `stop`, or until `out` has too little room; moves AT, WRITTEN and AFTER_BLANK."""
@@ -224,18 +268,19 @@ def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
     after_blank, classes = load_int64(state_at + 8 * AFTER_BLANK), word_of(model, CLASSES)
     squeeze, escape, letters = word_of(model, SQUEEZE), word_of(model, ESCAPE), word_of(model, LETTERS)
     while at < stop and written < room:
-        if letters != EACH_BYTE:
+        byte = load8(text_at + at)
+        if letters != EACH_BYTE and byte < 0x80:
             begun = at
             at, written, after_blank = _ascii_run(
                 text_at, at, stop, out_at, sources_at, written, after_blank, classes, model
             )
             if at == stop or at - begun == 64:
                 continue
-        byte = load8(text_at + at)
+            byte = load8(text_at + at)
         kind = load8(classes + byte)
         if byte >= 0x80:
             begun = at
-            at, written = _wide_run(text_at, at, stop, out_at, sources_at, written, room, word_of(model, UNTOUCHED))
+            at, written = _wide_run(text_at, at, stop, out_at, sources_at, written, room, model)
             if at > begun:
                 after_blank = np.int64(0)
                 if at == stop or written >= room or load8(text_at + at) < 0x80:
@@ -251,6 +296,12 @@ def _go_on(text_at, stop, out_at, sources_at, room, state_at, model):
                     after_blank = squeeze
                 at += 1
             continue
+            single = _single_byte_rule(text_at + at, stop - at, model)
+            if single > _BLANK_BYTE:
+                written = _put(out_at, sources_at, written, single, at)
+                after_blank = np.int64(0)
+                at += 3
+                continue
         source, length, step = _next_rule(text_at + at, stop - at, model)
         if length < 0:
             written = _putwide_character(out_at, sources_at, written, 0xBDBFEF, np.int64(3), at)

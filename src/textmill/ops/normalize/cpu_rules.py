@@ -40,8 +40,11 @@ LONGEST_RULE = 1 << 10
     RULED_LETTERS,
     BLANKS_ARE,
     LINES_ARE,
-) = range(17)
-MODEL_WORDS = 17
+    FIRST_LEAD,
+    NUM_LEADS,
+) = range(19)
+MODEL_WORDS = 19
+"""NUM_LEADS bytes from FIRST_LEAD on: no rule begins with a character of three bytes that one of them begins."""
 
 FIRST_VISIBLE, NUM_VISIBLE = 0x21, 0x7F - 0x21
 FIRST_LINE, NUM_LINES = 0x09, 2

@@ -45,6 +45,7 @@ class SentencePieceNormalizer:
         self._model[[rules.NUM_UNITS, rules.NUM_BYTES, rules.NUM_USER]] = [len(array) for array in self._owned[3:]]
         simple = [rules.LETTERS, rules.RULED_LETTERS, rules.BLANKS_ARE, rules.LINES_ARE]
         self._model[simple] = tables.simple_bytes(classes)
+        self._model[[rules.FIRST_LEAD, rules.NUM_LEADS]] = tables.untouched_leads(untouched)
         self._model[rules.SQUEEZE], self._model[rules.ESCAPE] = blanks.squeeze_blanks, blanks.escape_blanks
         self._model[rules.PREFIX] = blanks.dummy_prefix and not blanks.blank_as_suffix
         self._model[rules.SUFFIX] = blanks.dummy_prefix and blanks.blank_as_suffix

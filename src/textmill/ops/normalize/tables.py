@@ -12,6 +12,7 @@ _LABEL = (1 << 31) | 0xFF
 _LEAF = 1 << 8
 _FAR = 1 << 9
 _BLANK = ord(" ")
+_FIRST_LEAD, _LEADS = 0xE0, 16
 
 
 def byte_classes(charsmap: Charsmap, user_defined: Iterable[bytes]) -> np.ndarray:
@@ -74,6 +75,19 @@ def wide_characters(charsmap: Charsmap, user_units: np.ndarray) -> tuple[np.ndar
     own = np.flatnonzero(alone & ~by_user & ~two)
     own_rules[codes[own]] = np.minimum(charsmap.units[places[own]] & 0x7FFFFFFF, len(charsmap.strings) - 1)
     return np.packbits(untouched, bitorder="little"), own_rules
+
+
+def untouched_leads(untouched: np.ndarray) -> tuple[int, int]:
+    """(first, number) of most bytes in a row such that no rule begins with a character of three bytes that begins with
+    one of them; untouched: see `wide_characters`."""
+    codes = np.asarray(np.unpackbits(untouched, bitorder="little").reshape(_LEADS, -1).min(axis=1))
+    first = count = 0
+    # the first one begins what could be shorter, too
+    for lead in range(1, _LEADS):
+        length = int(np.argmin(np.append(codes[lead:], 0)))
+        if length > count:
+            first, count = lead, length
+    return _FIRST_LEAD + first, count
 
 
 def _walk(units: np.ndarray, columns: list[np.ndarray], two: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from textmill.ops.memory import load8, load32, load_int64, store32, store64
-from textmill.ops.unigram.cpu_floats import helper, load_float64, store_float64
+from textmill.ops.unigram.cpu_floats import exponent_of, helper, load_float64, store_float64
 from textmill.ops.unigram.cpu_trie import character_width
 from textmill.ops.unigram.cpu_viterbi import (
     BYTE_IDS,
@@ -43,6 +43,9 @@ STATE_WORDS = 17
 
 # what encode_block returns
 DONE, CROWDED, ARENA_FULL, BAD_ENDS, NODES_SHORT, NO_UNKNOWN = range(6)
+
+
+_STEPS = 64
 
 
 @helper
@@ -130,6 +133,33 @@ def emit(raw, count, base, position, end, model, state, out_and_ends):
 
 
 @helper
+def added_repeatedly(total, term, count, most):
+    """float64: `total` after `count` additions of `term`, each rounded to float32; from 0 where it is beyond `most`.
+
+    Between two powers of 2 the numbers of 32 bits are equally far apart, so every addition of the same term adds the
+    same, once a tie has been rounded to an even number. Then one product replaces the additions: it is exact in 64
+    bits.
+    """
+    now, term_32, most_32 = np.float32(total), np.float32(term), np.float32(most)
+    while count > 0:
+        steps = min(count, _STEPS)
+        first = now + term_32
+        second = first + term_32
+        last = np.float64(second) + (steps - 2) * np.float64((second + term_32) - second)
+        count -= steps
+        # all sums lie between the first and the last, since both have the sign of the term
+        same = first * term_32 > 0.0 and exponent_of(first) == exponent_of(last)
+        if steps > 2 and same and abs(now) <= most_32 and abs(last) <= most:
+            now = np.float32(last)
+            continue
+        for _ in range(steps):
+            if abs(now) > most_32:
+                now = np.float32(0.0)
+            now += term_32
+    return np.float64(now)
+
+
+@helper
 def encode_unknown_run(base, position, length, running, model, state, out_and_ends):
     """int64: DONE, or NO_UNKNOWN. As `emit`, for characters of three bytes that are all unknown."""
     out, token_ends = out_and_ends
@@ -140,12 +170,7 @@ def encode_unknown_run(base, position, length, running, model, state, out_and_en
         for _ in range(0, length, 3):
             running += score
     else:
-        total, term, most = np.float32(running), np.float32(score), np.float32(reset)
-        for _ in range(0, length, 3):
-            if abs(total) > most:
-                total = np.float32(0.0)
-            total += term
-        running = np.float64(total)
+        running = added_repeatedly(running, score, length // 3, reset)
     store_float64(state + 8 * RUNNING, running)
     if byte_ids != 0:
         for k in range(length):

@@ -86,6 +86,7 @@ from textmill.ops.unigram.cpu_viterbi import (
     most_inside,
     segment,
 )
+from textmill.ops.unigram.cpu_wide import encode_wide
 
 UNKNOWN_RUN = 0
 """In place of a bucket: the word is a run of unknown characters of three bytes each."""
@@ -119,7 +120,10 @@ def _stage(base, ends, num_pieces, model, state, staged):
         word_end = base + blank_cut
         bucket = np.int64(-1)
         if pairs != 0 and has_wide(word + (BLANK_BYTES if is_blank(word) else 0), word_end):
-            unknown_end = unknown_run(word, word_end, known)
+            unknown_end = unknown_run(word, word_end if count == 0 else min(word + 3, word_end), known)
+            # such a run begins what `encode_wide` is for
+            if unknown_end > word and count > 0:
+                break
             if unknown_end > word:
                 word_end, bucket = unknown_end, np.int64(UNKNOWN_RUN)
             else:
@@ -262,6 +266,18 @@ def _encode_word(base, row, model, state, out_and_ends):
     return np.int64(DONE)
 
 
+@helper
+def _encode_ahead(base, ends, num_pieces, model, state, out_and_ends):
+    """Encodes what needs no cache from the middle of a piece on, and moves the state's cursor and position."""
+    cursor, position = load_int64(state + 8 * CURSOR), load_int64(state + 8 * POSITION)
+    begin = np.int64(0) if cursor == 0 else load32(ends + ((cursor - 1) << 2))
+    end = load32(ends + (cursor << 2))
+    if begin < position < end <= load32(ends + ((num_pieces - 1) << 2)):
+        position = encode_wide(base, position, end, model, state, out_and_ends)
+        store64(state + 8 * POSITION, position)
+        store64(state + 8 * CURSOR, cursor + np.int64(position == end))
+
+
 @njit(cache=True, nogil=True)
 def encode_block(text, start, ends, out, token_ends, model, state):
     """int64: DONE, or why it stopped; state[CURSOR] and state[POSITION] tell before which word.
@@ -279,6 +295,10 @@ def encode_block(text, start, ends, out, token_ends, model, state):
         if state[MAY_GROW] != 0 and 2 * state[INSERTED] > (1 << state[TABLE_BITS]):
             status = np.int64(CROWDED)
             break
+        if model[PAIRS] != 0:
+            _encode_ahead(base, ends_at, num_pieces, model_at, state_at, out_and_ends)
+            if state[CURSOR] == num_pieces:
+                break
         count = _stage(base, ends_at, num_pieces, model_at, state_at, staged_at)
         if count < 0:
             status = np.int64(BAD_ENDS)

@@ -56,6 +56,16 @@ def store_float32(typing_context, address, value):
     return types.void(types.int64, types.float64), generate
 
 
+@intrinsic
+def exponent_of(typing_context, value):
+    """int64: the twelve highest bits of a float64: the sign and the exponent."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.lshr(builder.bitcast(arguments[0], ir.IntType(64)), ir.Constant(ir.IntType(64), 52))
+
+    return types.int64(types.float64), generate
+
+
 @helper
 def rounded(value, single):
     """float64: the value, rounded to the nearest float32 if `single`."""

@@ -1,8 +1,8 @@
-"""Kernels over all segmentations of a text: draw one at random, measure how undecided they are, find the n best.
+"""Kernels over all segmentations of a text: draw one at random, and measure how undecided they are.
 
-All three first go through the characters from the last to the first, and keep for every place a sum over all ways to
-segment what follows it (log sum of exp(alpha * score)), or the best of them. Then they go forward, and the kept values
-tell exactly what each next piece leads to.
+Both first go through the characters from the last to the first, and keep for every place a sum over all ways to segment
+what follows it: log sum of exp(alpha * score). Then they go forward, and the kept values tell exactly what each next
+piece leads to.
 """
 
 import numpy as np
@@ -33,11 +33,6 @@ _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
 _UNIT = 2.0**-53
 
-# what a hypothesis of the n-best search is, in int32: place, id of its last piece, the hypothesis before it
-_PLACE, _ID, _PARENT = range(3)
-HYPOTHESIS_WORDS = 3
-TOO_SMALL = -1
-
 
 @njit(forceinline=True)
 def _mixed(state):
@@ -48,7 +43,7 @@ def _mixed(state):
 
 
 @njit(forceinline=True)
-def _mark_characters(piece, length, nodes):
+def mark_characters(piece, length, nodes):
     """Writes to each place between characters the width of the next one (at 8) and where the last one began (at 16)."""
     start = np.int64(0)
     while start < length:
@@ -75,7 +70,7 @@ def _next_piece(piece, length, node, end, model):
 
 
 @njit(forceinline=True)
-def _next_edge(piece, length, start, node, end, known, nodes, model):
+def next_edge(piece, length, start, node, end, known, nodes, model):
     """(int64, int64, int64, bool): as `_next_piece`, with the unknown character behind the pieces: node NO_NODE and end
     beyond `start`, unless a piece is the character itself. End 0 says that there is no other edge."""
     width = load_int64(nodes + start * NODE_BYTES + 8)
@@ -88,33 +83,31 @@ def _next_edge(piece, length, start, node, end, known, nodes, model):
 
 
 @njit(forceinline=True)
-def _score_of(number, model):
+def score_of(number, model):
     if number == UNKNOWN_ID:
         return load_float64(model + 8 * UNKNOWN_SCORE)
     return load_float64(load_int64(model + 8 * SCORES) + 8 * number)
 
 
 @njit(forceinline=True)
-def _sum_backwards(piece, length, alpha, best_only, model, nodes):
-    """Keeps at each place log sum exp(alpha * score) over the segmentations of the rest, or their best score."""
-    _mark_characters(piece, length, nodes)
+def _sum_backwards(piece, length, alpha, model, nodes):
+    """Keeps at each place log sum exp(alpha * score) over the segmentations of the rest."""
+    mark_characters(piece, length, nodes)
     store_float64(nodes + length * NODE_BYTES, 0.0)
     start = length
     while start > 0:
         start = load_int64(nodes + start * NODE_BYTES + 16)
         most, total = -np.inf, 0.0
-        node, end, number, known = _next_edge(piece, length, start, np.int64(0), start, False, nodes, model)
+        node, end, number, known = next_edge(piece, length, start, np.int64(0), start, False, nodes, model)
         while end > 0:
-            value = alpha * _score_of(number, model) + load_float64(nodes + end * NODE_BYTES)
-            if best_only:
-                most = max(most, value)
-            elif value > most:
+            value = alpha * score_of(number, model) + load_float64(nodes + end * NODE_BYTES)
+            if value > most:
                 total = total * np.exp(most - value) + 1.0
                 most = value
             else:
                 total += np.exp(value - most)
-            node, end, number, known = _next_edge(piece, length, start, node, end, known, nodes, model)
-        store_float64(nodes + start * NODE_BYTES, most if best_only else most + np.log(total))
+            node, end, number, known = next_edge(piece, length, start, node, end, known, nodes, model)
+        store_float64(nodes + start * NODE_BYTES, most + np.log(total))
 
 
 @njit(forceinline=True)
@@ -125,15 +118,15 @@ def _draw(piece, length, alpha, random, model, nodes, raw):
         random += _GOLDEN
         left = np.float64(np.int64(_mixed(random) >> np.uint64(11))) * _UNIT
         here = load_float64(nodes + start * NODE_BYTES)
-        node, end, number, known = _next_edge(piece, length, start, np.int64(0), start, False, nodes, model)
+        node, end, number, known = next_edge(piece, length, start, np.int64(0), start, False, nodes, model)
         chosen, chosen_end = number, end
         while end > 0:
             # where rounding leaves a remainder, it falls to the last one
             chosen, chosen_end = number, end
-            left -= np.exp(alpha * _score_of(number, model) + load_float64(nodes + end * NODE_BYTES) - here)
+            left -= np.exp(alpha * score_of(number, model) + load_float64(nodes + end * NODE_BYTES) - here)
             if left < 0.0:
                 break
-            node, end, number, known = _next_edge(piece, length, start, node, end, known, nodes, model)
+            node, end, number, known = next_edge(piece, length, start, node, end, known, nodes, model)
         store32(raw + 4 * count, chosen)
         count += 1
         start = chosen_end
@@ -169,7 +162,7 @@ def sample_block(text, start, ends, out, token_ends, model, state, settings):
             break
         while position < end:
             length = next_cut(base + position, base + end, rule) - (base + position)
-            _sum_backwards(base + position, length, alpha, False, model_at, nodes)
+            _sum_backwards(base + position, length, alpha, model_at, nodes)
             count, random = _draw(base + position, length, alpha, random, model_at, nodes, raw)
             if emit(raw, count, base, position, position + length, model_at, state_at, out_and_ends) < 0:
                 status = np.int64(NO_UNKNOWN)
@@ -190,93 +183,19 @@ def entropy_of(text, start, stop, alpha, model, nodes):
     32 more.
     """
     piece, length, nodes_at, model_at = address_of(text) + start, stop - start, address_of(nodes), address_of(model)
-    _sum_backwards(piece, length, alpha, False, model_at, nodes_at)
+    _sum_backwards(piece, length, alpha, model_at, nodes_at)
     store_float64(nodes_at + length * NODE_BYTES + 24, 0.0)
     place = length
     while place > 0:
         place = load_int64(nodes_at + place * NODE_BYTES + 16)
         here, total = load_float64(nodes_at + place * NODE_BYTES), 0.0
-        node, end, number, known = _next_edge(piece, length, place, np.int64(0), place, False, nodes_at, model_at)
+        node, end, number, known = next_edge(piece, length, place, np.int64(0), place, False, nodes_at, model_at)
         while end > 0:
             after = nodes_at + end * NODE_BYTES
-            log_probability = alpha * _score_of(number, model_at) + load_float64(after) - here
+            log_probability = alpha * score_of(number, model_at) + load_float64(after) - here
             total += np.exp(log_probability) * (load_float64(after + 24) - log_probability)
-            node, end, number, known = _next_edge(piece, length, place, node, end, known, nodes_at, model_at)
+            node, end, number, known = next_edge(piece, length, place, node, end, known, nodes_at, model_at)
         store_float64(nodes_at + place * NODE_BYTES + 24, total)
     result = load_float64(nodes_at + 24), load_float64(nodes_at)
     keep(text), keep(model), keep(nodes)
     return result
-
-
-@njit(forceinline=True)
-def _before(scores, a, b):
-    """bool: whether hypothesis a is taken before b: the better one, of equal ones the earlier."""
-    return scores[a, 1] > scores[b, 1] or (scores[a, 1] == scores[b, 1] and a < b)
-
-
-@njit(forceinline=True)
-def _push(heap, size, scores, item):
-    place = size
-    while place > 0 and _before(scores, item, heap[(place - 1) >> 1]):
-        heap[place] = heap[(place - 1) >> 1]
-        place = (place - 1) >> 1
-    heap[place] = item
-
-
-@njit(forceinline=True)
-def _pop(heap, size, scores):
-    """int32: the first hypothesis; the heap has one less afterwards."""
-    first, item = heap[0], heap[size - 1]
-    place, last = 0, size - 1
-    while 2 * place + 1 < last:
-        lower = 2 * place + 1
-        if lower + 1 < last and _before(scores, heap[lower + 1], heap[lower]):
-            lower += 1
-        if not _before(scores, heap[lower], item):
-            break
-        heap[place] = heap[lower]
-        place = lower
-    heap[place] = item
-    return first
-
-
-@njit(cache=True, nogil=True)
-def best_paths(span, model, nodes, visits, hypotheses, scores, heap, ends):
-    """int64: how many paths it found, or TOO_SMALL where the hypotheses are too few.
-
-    A* from the front: the best score of the rest is known, so whole paths come out best first. A hypothesis that is at
-    a place after `len(ends)` better ones can't be part of a path that counts.
-
-    span: int64: the address of the text, its bytes. nodes: uint8, 32 for each byte and 32 more. visits: int32, zeros,
-    one for each byte and one more. hypotheses: int32[n, 3]: place, id, the one before. scores: float64[n, 2]: so far,
-    and with the best rest. heap: int32[n]. ends: the last hypothesis of each path.
-    """
-    piece, length, nodes_at, model_at = span[0], span[1], address_of(nodes), address_of(model)
-    _sum_backwards(piece, length, 1.0, True, model_at, nodes_at)
-    hypotheses[0, _PLACE], hypotheses[0, _ID], hypotheses[0, _PARENT] = 0, UNKNOWN_ID, -1
-    scores[0, 0], scores[0, 1], heap[0] = 0.0, load_float64(nodes_at), 0
-    used, waiting, found = 1, 1, np.int64(0)
-    while waiting > 0 and found < len(ends):
-        top = _pop(heap, waiting, scores)
-        waiting -= 1
-        place = np.int64(hypotheses[top, _PLACE])
-        if place == length:
-            ends[found] = top
-            found += 1
-            continue
-        if visits[place] >= len(ends):
-            continue
-        visits[place] += 1
-        node, end, number, known = _next_edge(piece, length, place, np.int64(0), place, False, nodes_at, model_at)
-        while end > 0:
-            if used == len(hypotheses):
-                return np.int64(TOO_SMALL)
-            hypotheses[used, _PLACE], hypotheses[used, _ID], hypotheses[used, _PARENT] = end, number, top
-            scores[used, 0] = scores[top, 0] + _score_of(number, model_at)
-            scores[used, 1] = scores[used, 0] + load_float64(nodes_at + end * NODE_BYTES)
-            _push(heap, waiting, scores, used)
-            used += 1
-            waiting += 1
-            node, end, number, known = _next_edge(piece, length, place, node, end, known, nodes_at, model_at)
-    keep(nodes), keep(model)
-    return found

@@ -9,13 +9,16 @@ from textmill.ops.bpe.keys import bad_ends, check_block
 from textmill.ops.memory import PADDING, padded
 from textmill.ops.unigram import cpu_emit as encoding
 from textmill.ops.unigram import cpu_lattice as kernels
+from textmill.ops.unigram import cpu_paths as paths
 from textmill.ops.unigram import cpu_viterbi as viterbi
-from textmill.ops.unigram.reference import to_ids
 from textmill.ops.unigram.tables import UnigramTables
 
 _FIRST_NODES = 1 << 10
-_FIRST_HYPOTHESES = 1 << 12
-_MOST_HYPOTHESES = 1 << 26
+_EDGES_PER_BYTE = 2
+_EDGES_BEYOND = 1 << 8
+_FIRST_ITEMS = 1 << 10
+_MOST_PATHS = 1 << 22
+_IDS_AT_ONCE = 1 << 18
 _SEEDS = 1 << 64
 
 
@@ -38,32 +41,46 @@ class UnigramLattice:
 
         Raises:
             ConfigError: n < 1.
-            NotSupportedError: the search would need more than 2**26 hypotheses.
+            DataError: a character is unknown and the vocabulary has no unknown piece.
+            NotSupportedError: n > 2**22.
         """
         if n < 1:
             raise ConfigError(f"n must be 1 or more, got {n}", fix="ask for at least one segmentation")
+        if n > _MOST_PATHS:
+            raise NotSupportedError(f"at most {_MOST_PATHS} segmentations of a text, got {n}", fix="ask for fewer")
         if not text:
             return [(0.0, [])]
         buffer = padded(text)
         span = np.array([buffer.ctypes.data, len(text)], dtype=np.int64)
-        nodes = np.empty((len(text) + 1) * viterbi.NODE_BYTES, dtype=np.uint8)
-        room = _FIRST_HYPOTHESES
+        places = np.empty((len(text) + 1) * paths.PLACE_BYTES, dtype=np.uint8)
+        room = _EDGES_PER_BYTE * len(text) + _EDGES_BEYOND
+        heap = np.empty((4 * n + _FIRST_ITEMS) * paths.ITEM_BYTES, dtype=np.uint8)
+        rows = np.empty((n, paths.PATH_BYTES // 4), dtype=np.int32)
         while True:
-            visits, ends = np.zeros(len(text) + 1, np.int32), np.empty(n, np.int32)
-            hypotheses = np.empty((room, kernels.HYPOTHESIS_WORDS), np.int32)
-            scores, heap = np.empty((room, 2), np.float64), np.empty(room, np.int32)
-            found = kernels.best_paths(span, self.tables.model, nodes, visits, hypotheses, scores, heap, ends)
+            edges = np.empty(room * paths.EDGE_BYTES, dtype=np.uint8)
+            found = paths.best_paths(span, self.tables.model, places, edges, heap, rows)
             if found >= 0:
                 break
             room *= 4
-            if room > _MOST_HYPOTHESES:
-                raise NotSupportedError(
-                    f"the {n} best segmentations of {len(text)} bytes need too many hypotheses", fix="cut the text"
-                )
-        return [
-            (float(scores[end, 0]), to_ids(_path(text, hypotheses, end), self.tables.vocabulary))
-            for end in ends[:found].tolist()
-        ]
+        rows = rows[:found]
+        marks, scores = np.empty(found, dtype=np.int64), np.empty(found, dtype=np.float64)
+        raw = np.empty(len(text), dtype=np.int32)
+        out = np.empty(min(found * len(text), max(_IDS_AT_ONCE, len(text))), dtype=np.int32)
+        result: list[tuple[float, list[int]]] = []
+        while len(result) < found:
+            state, first = np.zeros(encoding.STATE_WORDS, dtype=np.int64), len(result)
+            last = paths.write_paths(
+                span, self.tables.model, places, edges, rows, first, state, raw, out, marks, scores
+            )
+            if last < 0:
+                raise _no_unknown()
+            ids, ends = out[: marks[last - 1]].tolist(), marks[first:last].tolist()
+            begins = [0, *ends[:-1]]
+            result += [
+                (score, ids[begin:end])
+                for score, begin, end in zip(scores[first:last].tolist(), begins, ends, strict=True)
+            ]
+        return result
 
     def sample(
         self, text: np.ndarray, start: int, ends: np.ndarray, num_pieces: int | None = None, *, alpha: float, seed: int
@@ -97,10 +114,7 @@ class UnigramLattice:
         if status == encoding.BAD_ENDS:
             raise bad_ends()
         if status == encoding.NO_UNKNOWN:
-            raise DataError(
-                "the vocabulary has no unknown piece, and the text has an unknown character",
-                fix="give the vocabulary an unknown piece",
-            )
+            raise _no_unknown()
         count = int(state[encoding.WRITTEN])
         return out[:count].copy(), token_ends[:count].copy()
 
@@ -123,15 +137,11 @@ class UnigramLattice:
         return float(entropy), float(log_sum)
 
 
-def _path(text: bytes, hypotheses: np.ndarray, last: int) -> list[tuple[bytes, int]]:
-    """(piece, raw id) from the first piece to the last."""
-    path: list[tuple[bytes, int]] = []
-    place, number, parent = hypotheses[last].tolist()
-    while parent >= 0:
-        begin, number_before, parent_before = hypotheses[parent].tolist()
-        path.append((text[begin:place], number))
-        place, number, parent = begin, number_before, parent_before
-    return path[::-1]
+def _no_unknown() -> DataError:
+    return DataError(
+        "the vocabulary has no unknown piece, and the text has an unknown character",
+        fix="give the vocabulary an unknown piece",
+    )
 
 
 def _check_alpha(alpha: float) -> None:

@@ -17,9 +17,15 @@ NAMES = (
     "train_bpe",
     "train_unigram",
     "train_wordpiece",
+    "masking",
+    "sentence_pairs",
     "first_batch",
-    "train_step",
-    "time_to_loss",
+    "loader",
+    "gpt_step",
+    "bert_step",
+    "gpu_step",
+    "lstm_step",
+    "time_to_quality",
     "generate",
     "startup",
     "quickstart",
@@ -32,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("name", nargs="?", choices=[*NAMES, "all", "table"], metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (default 5)")
     parser.add_argument("--quick", action="store_true", help="small and short, to see that it runs; nothing is kept")
-    parser.add_argument("--minutes", type=float, help="time_to_loss: the peer's training time")
+    parser.add_argument("--minutes", type=float, help="time_to_quality: the peer's training time")
+    parser.add_argument("--seeds", type=int, help="time_to_quality: runs of each side (default 3)")
     parser.add_argument("--only", default="", help="only comparisons whose name contains this")
     parser.add_argument("--results", type=Path, default=RESULTS, help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
@@ -43,7 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(table.write(chosen.results))
         return 0
     options = Options(
-        rounds=2 if chosen.quick else chosen.rounds, quick=chosen.quick, minutes=chosen.minutes, only=chosen.only
+        rounds=2 if chosen.quick else chosen.rounds,
+        quick=chosen.quick,
+        minutes=chosen.minutes,
+        seeds=chosen.seeds,
+        only=chosen.only,
     )
     names = NAMES if chosen.name == "all" else (chosen.name,)
     return max([measure(name, options, chosen.results, arguments or sys.argv[1:]) for name in names])

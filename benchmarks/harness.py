@@ -120,7 +120,9 @@ class Options:
     quick: bool = False
     """small inputs and two rounds, to see that it runs; nothing is kept"""
     minutes: float | None = None
-    """for comparisons at equal wall time"""
+    """for comparisons by the clock"""
+    seeds: int | None = None
+    """for comparisons whose rounds are seeds"""
     only: str = ""
     """run comparisons whose name contains this"""
 

@@ -1,11 +1,36 @@
-"""The quickstart's model, tokenizer and token shards, as both sides of a comparison use them."""
+"""Models, tokenizers and token shards as both sides of a comparison use them, kept in the cache."""
 
 import dataclasses
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import texts
 from benchmarks.harness import CACHE
 from textmill import config
+
+
+def kept(name: str, settings: Any, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache that `make` filled; another one for other settings."""
+    path = CACHE / f"{name}-{config.fingerprint(settings)[:12]}"
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as temporary:
+            make(Path(temporary))
+            shutil.copytree(temporary, path)
+    return path
+
+
+def english_tokenizer(most_bytes: int, algorithm: Any, vocab_size: int) -> tuple[Any, bytes]:
+    """A tokenizer trained on English text, and the text."""
+    from textmill import Tokenizer
+    from textmill.tokenizers import TokenizerSpec
+
+    text = texts.text("english", most_bytes)
+    spec = TokenizerSpec(algorithm=algorithm, vocab_size=vocab_size, allow_fewer=True)
+    return Tokenizer.train([text.decode(errors="ignore")], spec=spec), text
 
 
 def folder() -> Path:

@@ -66,14 +66,18 @@ def build_shards(
         OutputError: the folder can't be written, or holds something else.
     """
     spec = ShardSpec() if spec is None else spec
-    with writing_shards(
-        out,
-        tokenizer_fingerprint=tokenizer.fingerprint(),
-        vocab_size=tokenizer.vocab_size,
-        end_of_text_id=tokenizer.end_of_text_id,
-        max_tokens_per_file=spec.max_tokens_per_file,
-        sentences=spec.sentences != "none",
-    ) as writer:
+    with (
+        # made in Python while the kernels encode, which leaves the GIL free
+        ThreadPoolExecutor(1) as aside,
+        writing_shards(
+            out,
+            tokenizer_fingerprint=aside.submit(tokenizer.fingerprint).result,
+            vocab_size=tokenizer.vocab_size,
+            end_of_text_id=tokenizer.end_of_text_id,
+            max_tokens_per_file=spec.max_tokens_per_file,
+            sentences=spec.sentences != "none",
+        ) as writer,
+    ):
         done = 0
         batches = _batches(split_documents(documents, spec.validation_fraction, spec.split_seed))
         for split, encoded in _encoded(batches, tokenizer, None if spec.sentences == "none" else spec.sentences):

@@ -8,7 +8,7 @@ validation-00000.tokens
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -48,7 +48,7 @@ class SplitCounts:
 def writing_shards(
     folder: str | os.PathLike[str],
     *,
-    tokenizer_fingerprint: str,
+    tokenizer_fingerprint: str | Callable[[], str],
     vocab_size: int,
     end_of_text_id: int | None,
     max_tokens_per_file: int = 1 << 28,
@@ -59,6 +59,7 @@ def writing_shards(
     What stood in the folder is replaced then, and only if it was shards.
 
     Args:
+        tokenizer_fingerprint: the fingerprint, or what gives it when all is written.
         sentences: documents come with their sentences, which are written too.
 
     Raises:
@@ -68,17 +69,18 @@ def writing_shards(
     assert vocab_size >= 1
     if os.path.exists(folder):
         claim_output(folder, marker=MANIFEST)
-    about = {
-        "format": FORMAT,
-        "version": SENTENCE_VERSION if sentences else VERSION,
-        "tokenizer_fingerprint": tokenizer_fingerprint,
-        "vocab_size": vocab_size,
-        "end_of_text_id": end_of_text_id,
-    }
     with replacing_folder(folder) as temporary:
         writer = ShardWriter(temporary, vocab_size, max_tokens_per_file, sentences)
         try:
             yield writer
+            fingerprint = tokenizer_fingerprint if isinstance(tokenizer_fingerprint, str) else tokenizer_fingerprint()
+            about = {
+                "format": FORMAT,
+                "version": SENTENCE_VERSION if sentences else VERSION,
+                "tokenizer_fingerprint": fingerprint,
+                "vocab_size": vocab_size,
+                "end_of_text_id": end_of_text_id,
+            }
             writer.close(about)
         finally:
             writer.abandon()

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
-from itertools import chain
+from itertools import chain, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -241,8 +241,9 @@ def fingerprint(pipeline: Pipeline) -> str:
     def canonical(value: Any) -> Any:
         # mappings by id: the order in which a file lists its tokens means nothing
         if isinstance(value, Mapping):
-            named = zip(map(str, value.values()), map(str, value), value.items(), strict=True)
-            return [item for _, _, item in sorted(named, key=itemgetter(0, 1))]
+            ids = list(map(str, value.values()))
+            names = map(str, value) if len(set(ids)) < len(ids) else repeat("", len(ids))
+            return [item for _, _, item in sorted(zip(ids, names, value.items(), strict=True), key=itemgetter(0, 1))]
         if isinstance(value, Pattern) and value.is_regex:
             # the same pattern may go by its name or be written out in several ways
             value = dataclasses.replace(value, pattern=splitter(value.pattern).name or value.pattern)
@@ -251,8 +252,8 @@ def fingerprint(pipeline: Pipeline) -> str:
             return [type(value).__name__, fields]
         if not isinstance(value, list | tuple):
             return value
-        # merges are tens of thousands of pairs, and plain
-        pairs = set(map(type, value)) == {tuple} and set(map(type, chain.from_iterable(value))) == {str}
+        # merges are tens of thousands of pairs of strings or bytes, and plain
+        pairs = set(map(type, value)) == {tuple} and set(map(type, chain.from_iterable(value))) <= {str, bytes}
         return list(map(list, value)) if pairs else [canonical(item) for item in value]
 
     return hashlib.sha256(repr(canonical(pipeline)).encode()).hexdigest()

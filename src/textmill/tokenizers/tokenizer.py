@@ -366,7 +366,8 @@ class Tokenizer:
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self.pipeline)
+        with files.collector_paused():
+            return fingerprint(self.pipeline)
 
     @functools.cached_property
     def _ids_of_bytes(self) -> dict[bytes, int]:

@@ -11,7 +11,8 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _dispatch(words)
+        with _plain_warnings():
+            status = _dispatch(words)
         sys.stdout.flush()
         return status
     except TextmillError as error:
@@ -127,6 +129,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         where = f"{error.filename}: " if error.filename else ""
         return _failed(f"{where}{error.strerror}. Fix: see to the file or the disk, then give the command again", 2)
+
+
+@contextlib.contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Our own warnings as one line, without the place in the program; those of others as they are."""
+    before, home = warnings.formatwarning, os.path.dirname(os.path.dirname(__file__))
+
+    def formatted(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if not filename.startswith(home + os.sep):
+            return before(message, category, filename, lineno, line)
+        return f"textmill: warning: {' '.join(str(message).split())}\n"
+
+    warnings.formatwarning = formatted
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def _failed(message: str, status: int) -> int:

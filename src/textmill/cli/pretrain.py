@@ -46,6 +46,14 @@ class Pretraining(Reading, Machine, Saying):
     """The optimiser's highest rate; with muon, AdamW's. None takes what suits the optimiser and architecture."""
     seed: int = 0
     """Of the weights and of the order of the text. Same seed, same result."""
+    dry_run: bool = False
+    """Show what the run would take: parameters, arithmetic, memory, time, disk. Nothing is written."""
+    watch: bool = False
+    """Draw the loss in the terminal while it trains."""
+    tensorboard: bool = False
+    """Write figures for TensorBoard as well."""
+    wandb: str | None = None
+    """Send figures to this project at Weights & Biases as well."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """Any other setting, as training.learning_rate=0.002 or model.tied=true; may be given again."""
     fresh: bool = False
@@ -69,6 +77,8 @@ class Pretraining(Reading, Machine, Saying):
         recipe = RECIPES["pretrain"]
         output = self.output or Path("runs") / self.ARCHITECTURE
         settings = config.override(self._settings(self.adjusted(recipe.settings())), self.set)
+        if self.dry_run:
+            return self._show_plan(settings, output)
         facts = run_resolved(
             recipe,
             settings,
@@ -82,6 +92,19 @@ class Pretraining(Reading, Machine, Saying):
             print(json.dumps({"folder": str(output / "model"), **facts["pretrain"]}))
         elif not self.quiet:
             stderr().print(f"the model is in {output / 'model'}")
+        return 0
+
+    def _show_plan(self, settings: Any, output: Path) -> int:
+        from textmill import config
+        from textmill.cli.terminal import stdout
+        from textmill.recipes.pretrain import plan_run
+        from textmill.report.plan import print_plan
+
+        plan = plan_run(settings, output)
+        if self.json:
+            print(json.dumps(config.to_json(plan)))
+        else:
+            print_plan(plan, stdout())
         return 0
 
     def _settings(self, base: Any) -> Any:
@@ -108,6 +131,9 @@ class Pretraining(Reading, Machine, Saying):
             model=self.model(),
             training=training,
             machine=dataclasses.replace(base.machine, device=self.device, threads=self.threads),
+            watch=self.watch,
+            tensorboard=self.tensorboard,
+            wandb=self.wandb,
         )
 
     def _steps(self) -> int | None:
@@ -117,6 +143,8 @@ class Pretraining(Reading, Machine, Saying):
             return 1000 if self.steps is None and self.minutes is None else self.steps
         if self.steps is not None:
             raise ConfigError("--steps and --tokens both say how long to train", fix="leave one of them out")
+        if self.tokens < 1:
+            raise ConfigError(f"--tokens must be at least 1, got {self.tokens}", fix="give a positive number")
         # rounded up to whole steps
         return -(-self.tokens // (self.batch_size * self.context))
 

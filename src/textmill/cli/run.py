@@ -18,13 +18,15 @@ class Run(Saying):
 
     Examples:
       textmill run
+      textmill run lstm
       textmill run quickstart --set corpus=my.txt -o runs/mine
       textmill run quickstart --set training.steps=2000 --set model.width=384 -o runs/bigger
       textmill run runs/mine/run.json -o runs/again
     """
 
     recipe: Annotated[str, tyro.conf.Positional] = "quickstart"
-    """A recipe's name, or the run.json of an earlier run, or its folder."""
+    """A recipe's name: quickstart, pretrain, or one architecture's, nnlm, rnn, lstm, gru, transformer-xl, gpt, llama,
+    sparse-llama, mixtral, bert, modern-bert. Or the run.json of an earlier run, or its folder."""
     output: OutputOrDefault = None
     """The run's folder; none means runs/RECIPE, or the folder of the run.json."""
     set: tyro.conf.UseAppendAction[tuple[str, ...]] = ()

@@ -11,7 +11,7 @@ from typing import Any
 from textmill import config
 from textmill.errors import ConfigError, FormatError
 from textmill.files import read_json
-from textmill.recipes import pretrain, quickstart
+from textmill.recipes import architectures, pretrain, quickstart
 from textmill.recipes.stages import RECORD, Reporter, Silent, Stage, run_stages
 
 
@@ -31,6 +31,10 @@ class Recipe:
 RECIPES: dict[str, Recipe] = {
     "quickstart": Recipe("quickstart", quickstart.Quickstart, quickstart.stages, quickstart.show_result),
     "pretrain": Recipe("pretrain", pretrain.Pretrain, pretrain.stages),
+    **{
+        name: Recipe(name, settings, architectures.stages, architectures.show_result)
+        for name, settings in architectures.ARCHITECTURES.items()
+    },
 }
 
 

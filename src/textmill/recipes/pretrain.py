@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.errors import ConfigError
 from textmill.models.configs import Initialisation, LlamaConfig, ModelConfig
@@ -15,6 +15,10 @@ from textmill.recipes.stages import Facts, Stage, Tell
 from textmill.recipes.text import SHARDS, TOKENIZER, Text, shards_stage, tokenizer_stage
 from textmill.tasks.learning_spec import Learning
 from textmill.training.config import Machine, TrainingConfig
+
+if TYPE_CHECKING:
+    from textmill.tasks.pretrain import Job
+    from textmill.training.planning import Plan
 
 TRAINING = "training"
 MODEL = "model"
@@ -34,6 +38,10 @@ class Pretrain(Text):
     machine: Machine = dataclasses.field(default_factory=Machine)
     tensorboard: bool = False
     """Write training/tensorboard as well; needs the tensorboard package."""
+    wandb: str | None = None
+    """Send the run to this project at Weights & Biases as well; needs the wandb package."""
+    watch: bool = False
+    """Draw the loss in the terminal while it trains."""
 
     def __post_init__(self) -> None:
         # what a late stage refuses is refused before the first one
@@ -72,6 +80,50 @@ def check_machine(settings: Pretrain) -> None:
         TensorBoard(Path())
 
 
+def plan_run(settings: Pretrain, folder: Path) -> "Plan":
+    """What the run would take; nothing is written.
+
+    Args:
+        folder: the run's. Where it has shards already, the plan knows how much text there is.
+
+    Raises:
+        ConfigError: settings that contradict one another, or something that this machine lacks.
+    """
+    from textmill.data.shards import TokenShards
+    from textmill.tasks.planning import plan_of
+    from textmill.tokenizers import Tokenizer
+
+    check_machine(settings)
+    vocab_size, num_tokens = settings.tokenizer.vocab_size, None
+    if settings.tokenizer_from is not None:
+        vocab_size = Tokenizer.load(settings.tokenizer_from).vocab_size
+    if (folder / SHARDS).exists():
+        shards = TokenShards.open(folder / SHARDS, "train", verify=False)
+        vocab_size, num_tokens = shards.vocab_size, shards.num_tokens
+    return plan_of(
+        _job(settings, quiet=True),
+        vocab_size=vocab_size,
+        num_tokens=num_tokens,
+        evaluates=settings.shards.validation_fraction > 0,
+    )
+
+
+def _job(settings: Pretrain, *, quiet: bool) -> "Job":
+    from textmill.tasks.pretrain import Job
+
+    return Job(
+        model=settings.model,
+        learning=settings.learning,
+        initialisation=settings.initialisation,
+        training=settings.training,
+        machine=settings.machine,
+        tensorboard=settings.tensorboard,
+        wandb=settings.wandb,
+        watch=settings.watch,
+        quiet=quiet,
+    )
+
+
 def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     """Trains on the shards; a cut run goes on from its last checkpoint."""
     model = settings.model
@@ -79,19 +131,10 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     layers = f"{model.num_layers} layers x " if hasattr(model, "num_layers") else ""
 
     def run(folder: Path, _: Facts, __: Tell) -> Mapping[str, Any]:
-        from textmill.tasks.pretrain import Job, pretrain
+        from textmill.tasks.pretrain import pretrain
 
-        job = Job(
-            model=model,
-            learning=settings.learning,
-            initialisation=settings.initialisation,
-            training=settings.training,
-            machine=settings.machine,
-            tensorboard=settings.tensorboard,
-            quiet=quiet,
-        )
         return pretrain(
-            job,
+            _job(settings, quiet=quiet),
             shards=folder / SHARDS,
             tokenizer=folder / TOKENIZER,
             work=folder / TRAINING,

@@ -20,7 +20,7 @@ from textmill.estimators.byte_ngram import ByteNgram, ByteNgramConfig
 from textmill.folder import ModelFolder, load
 from textmill.metrics.compression import gzip_bits_per_byte, xz_bits_per_byte
 from textmill.models.carrying import CarryingModel
-from textmill.objectives import MaskedToken, NextToken
+from textmill.objectives import MaskedToken, NextToken, ReplacedToken
 from textmill.objectives.carried import CarriedNextToken
 from textmill.tokenizers import Tokenizer
 from textmill.training.evaluation import HeldOut
@@ -30,8 +30,9 @@ from textmill.training.precision import chosen_dtype
 TOKENS_AT_ONCE = 1 << 14
 """A batch has no more, so that a model with a long context fits into memory; but one whole window."""
 
-STREAM_PIECE = 256
-"""Tokens that a model with a memory reads at once of each stream."""
+STREAMS, STREAM_PIECE = 16, 256
+"""A model with a memory reads a split in so many streams, each from its beginning on, and so many tokens of each at
+once. More streams would be faster, and forget more; the number is fixed, so that a score depends on the model alone."""
 
 STRIDE_PARTS = 4
 """Windows overlap, so that a token is predicted from at least 3/4 of the context wherever its text is long enough."""
@@ -49,8 +50,11 @@ def evaluate_shards(
     """What `HeldOut` measures: loss in nats per token, perplexity, the tokens, and by the kind of model:
 
     - one that predicts the next token: bits_per_byte and bytes. Every token of the split is predicted exactly once,
-      the end-of-text tokens between documents included. One with a memory reads the split in `batch_size` streams.
-    - an encoder: accuracy, of masked tokens, a part of the text as in training. The masks are the same every time.
+      the end-of-text tokens between documents included. One with a memory reads the split in 16 streams.
+    - an encoder: accuracy, of masked tokens, a part of the text as in training. The masks are the same every time. Of a
+      detector of replaced tokens, accuracy in telling them from the text's; no perplexity.
+
+    The size of a batch changes none of them.
 
     Raises:
         DataError: the split is empty, or was made with another tokenizer.
@@ -71,23 +75,25 @@ def evaluate_shards(
 
 def _held_out(model: Any, text: TokenShards, tokenizer: Tokenizer, batch_size: int) -> HeldOut:
     """The measurement that fits the model."""
-    length = min(model.config.context_length, TOKENS_AT_ONCE, max(1, text.num_tokens))
+    length = min(model.config.context_length, TOKENS_AT_ONCE)
     if model.is_encoder:
+        detector = getattr(model.config, "heads", None) == "replaced_token"
         batches = MaskedBatches(
             text,
             batch_size=batch_size,
             context_length=length,
-            masking=MaskingSpec(),
+            masking=MaskingSpec(unit="replaced" if detector else "token"),
             vocabulary=MaskingVocabulary.of(tokenizer),
         )
-        return HeldOut(objective=MaskedToken(), batches=batches.in_order)
+        return HeldOut(objective=ReplacedToken() if detector else MaskedToken(), batches=batches.in_order)
     if isinstance(model, CarryingModel):
-        rows = max(1, min(batch_size, text.num_tokens // STREAM_PIECE))
+        rows = max(1, min(STREAMS, text.num_tokens // STREAM_PIECE))
         return HeldOut(
             objective=CarriedNextToken(),
             batches=lambda: evaluation_stream(text, rows, STREAM_PIECE),
             num_bytes=text.text_bytes,
         )
+    length = min(length, max(1, text.num_tokens))
     stride = max(1, length // STRIDE_PARTS)
     rows = min(batch_size, max(1, min(TOKENS_AT_ONCE // length, -(-text.num_tokens // stride))))
     return HeldOut(

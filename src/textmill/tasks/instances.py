@@ -16,6 +16,7 @@ from textmill.data.pairs import PairBatches
 from textmill.data.ragged import RaggedBatch
 from textmill.data.shards import TokenShards
 from textmill.data.spec import ShardSpec
+from textmill.errors import ConfigError
 from textmill.tokenizers import Tokenizer
 from textmill.tokenizers.spec import TokenizerSpec
 
@@ -29,7 +30,11 @@ BYTES_A_TOKEN = 150
 
 @dataclass(frozen=True, kw_only=True)
 class Instances:
-    """Which instances to show."""
+    """Which instances to show.
+
+    Raises:
+        ConfigError: no instance, or a batch before the first.
+    """
 
     objective: Literal["next-token", "mlm", "nsp", "sop", "replaced"] = "mlm"
     unit: Unit = "token"
@@ -40,6 +45,13 @@ class Instances:
     count: int = 3
     step: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("count", 1), ("step", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{name} must be at least {least}, got {getattr(self, name)}", fix=f"set {name} to {least} or more"
+                )
 
 
 def instances(
@@ -59,7 +71,7 @@ def instances(
     if tokenizer is None:
         least, most = VOCAB_SIZES
         vocab_size = min(most, max(least, sum(map(len, read)) // BYTES_A_TOKEN))
-        loaded = Tokenizer.train(read, TokenizerSpec(algorithm=algorithm, vocab_size=vocab_size))
+        loaded = Tokenizer.train(read, TokenizerSpec(algorithm=algorithm, vocab_size=vocab_size, allow_fewer=True))
     else:
         loaded = Tokenizer.load(tokenizer)
     paired = wanted.objective in ("nsp", "sop")

@@ -27,7 +27,8 @@ class Learning:
     pairs: PairSpec = field(default_factory=PairSpec)
     """sentence-pairs: how they are made."""
     label_smoothing: float = 0.0
-    """next-token, masked-token: the part of the target's probability that is spread over the vocabulary."""
+    """next-token, masked-token, sentence-pairs: the part of a target token's probability that is spread over the
+    vocabulary."""
     z_loss: float = 0.0
     """next-token: adds this times log(Z)^2."""
     activation: float = 0.0
@@ -46,17 +47,44 @@ class Learning:
         """The objective that a model of these settings learns by.
 
         Raises:
-            ConfigError: the model isn't made for it.
+            ConfigError: the model isn't made for it, or a setting is for another objective.
         """
         can = objectives_of(model)
-        if self.objective == "auto":
-            return can[0]
-        if self.objective not in can:
+        name = can[0] if self.objective == "auto" else self.objective
+        if name not in can:
             raise ConfigError(
-                f"this {type(model).__name__.removesuffix('Config')} can't learn by {self.objective}",
-                fix="use " + " or ".join(can) + _other_heads(model, self.objective),
+                f"this {type(model).__name__.removesuffix('Config')} can't learn by {name}",
+                fix="use " + " or ".join(can) + _other_heads(model, name),
             )
-        return self.objective
+        self._check_settings_of(name)
+        return name
+
+    def _check_settings_of(self, objective: str) -> None:
+        """Refuses what the objective would pass over in silence, and masks that leave nothing to predict."""
+        for name, objectives in _SETTINGS_OF.items():
+            value = getattr(self, name)
+            if objective not in objectives and value != type(self).__dataclass_fields__[name].default:
+                raise ConfigError(
+                    f"{name} is a setting of {' and '.join(objectives)}, got {name}={value} for {objective}",
+                    fix=f"leave {name} out",
+                )
+        masks_tokens = objective in ("masked-token", "sentence-pairs")
+        if masks_tokens and (self.masking.fraction == 0 or self.masking.max_predictions == 0):
+            raise ConfigError(
+                f"{objective} needs tokens to predict, got masking.fraction={self.masking.fraction} and "
+                f"masking.max_predictions={self.masking.max_predictions}",
+                fix="BERT predicts 0.15 of the tokens",
+            )
+
+
+_SETTINGS_OF = {
+    "documents": ("next-token",),
+    "label_smoothing": ("next-token", "masked-token", "sentence-pairs"),
+    "z_loss": ("next-token",),
+    "activation": ("next-token",),
+    "temporal_activation": ("next-token",),
+}
+"""The objectives that heed a setting."""
 
 
 def objectives_of(model: Any) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
 import subprocess
 import sys
+import warnings
 
 import pytest
 
+import textmill.cli
 from textmill.cli import COMMANDS, main
 
 
@@ -71,6 +73,22 @@ def test_a_mistyped_option_is_one_line_too(words: list[str], message: str, capsy
     assert shown.startswith("textmill: error: ")
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_a_warning_of_ours_is_one_line_without_the_place_in_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = warnings.formatwarning
+    shown: list[str] = []
+
+    def warns(_words: list[str]) -> int:
+        places = (textmill.cli.__file__, "/elsewhere/module.py")
+        shown[:] = [warnings.formatwarning("a checkpoint\nis damaged", UserWarning, place, 7, "") for place in places]
+        return 0
+
+    monkeypatch.setattr("textmill.cli._dispatch", warns)
+    assert main([]) == 0
+    assert shown[0] == "textmill: warning: a checkpoint is damaged\n"
+    assert shown[1].startswith("/elsewhere/module.py:7: UserWarning: a checkpoint")
+    assert warnings.formatwarning is before
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -106,6 +106,9 @@ def test_evaluation_of_a_part(tmp_path: Path) -> None:
     shards = shards_of(tmp_path, 100)
     targets = np.concatenate([batch.targets for batch in evaluation_stream(shards, 4, 3, max_tokens=20)], 1)
     assert [row[row != IGNORED].tolist() for row in targets] == [list(range(b, b + 5)) for b in (0, 25, 50, 75)]
+    # as many as there are: rows that can't be cut evenly are not cut at all
+    whole = np.concatenate([batch.targets for batch in evaluation_stream(shards, 7, 3, max_tokens=100)], 1)
+    assert (whole != IGNORED).sum() == 100
 
 
 def test_refusals(tmp_path: Path) -> None:

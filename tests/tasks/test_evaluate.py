@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from textmill.data.shards import TokenShards
 from textmill.data.spec import ShardSpec
 from textmill.errors import DataError
 from textmill.folder import ModelFolder, save_folder
-from textmill.models import GPT, GPTConfig
+from textmill.models import GPT, Bert, BertConfig, GPTConfig, Lstm, LstmConfig
 from textmill.tasks.evaluate import STRIDE_PARTS, baselines, beginnings, documents, evaluate_shards, evaluate_text
 from textmill.tokenizers import Tokenizer
 
@@ -71,6 +72,14 @@ def test_the_size_of_a_batch_changes_nothing(folder: ModelFolder, shards: Path) 
     assert scores == pytest.approx([scores[0]] * 3, rel=1e-6)
 
 
+def test_the_size_of_a_batch_changes_nothing_for_a_model_with_a_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    config = LstmConfig(vocab_size=290, width=16, num_layers=1)
+    folder = save_folder(tmp_path / "model", model=Lstm(config), tokenizer=tokenizer)
+    # long enough for several streams
+    scores = [evaluate_text(folder, TEXTS * 40, batch_size=size, precision="fp32")["loss"] for size in (1, 7)]
+    assert scores[0] == scores[1]
+
+
 def test_text_scores_as_its_shards(folder: ModelFolder, tokenizer: Tokenizer, shards: Path) -> None:
     held_out = list(documents(shards, "validation", tokenizer))
     assert held_out
@@ -78,6 +87,21 @@ def test_text_scores_as_its_shards(folder: ModelFolder, tokenizer: Tokenizer, sh
     assert by_text == pytest.approx(evaluate_shards(folder, shards, precision="fp32"))
     with pytest.raises(DataError, match="the corpus holds no document"):
         evaluate_text(folder, [])
+
+
+@pytest.mark.parametrize("heads", ["masked_token", "replaced_token"])
+def test_an_encoder_is_measured_by_what_it_was_trained_for(heads: Any, tmp_path: Path) -> None:
+    pieces = Tokenizer.train(TEXTS, algorithm="wordpiece", vocab_size=120, allow_fewer=True)
+    config = BertConfig(
+        vocab_size=pieces.vocab_size, context_length=CONTEXT, width=16, num_layers=1, num_heads=2, heads=heads
+    )
+    encoder = save_folder(tmp_path / "model", model=Bert(config), tokenizer=pieces)
+    measured = evaluate_text(encoder, TEXTS, batch_size=4, device="cpu", precision="fp32")
+    assert 0 <= measured["accuracy"] <= 1
+    assert ("perplexity" in measured) == (heads == "masked_token")
+    assert measured == pytest.approx(evaluate_text(encoder, TEXTS, batch_size=7, device="cpu", precision="fp32"))
+    # a text of one token still has room for the marks around it
+    assert evaluate_text(encoder, [b"a"], device="cpu", precision="fp32")["tokens"] <= 3
 
 
 def test_shards_of_another_tokenizer_are_refused(folder: ModelFolder, tmp_path: Path) -> None:

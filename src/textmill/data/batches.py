@@ -134,7 +134,8 @@ def evaluation_batches(
     All batches have the same shape: what is missing in the last is filled with ignored targets.
 
     Args:
-        max_tokens: no more than about so many targets (whole windows), taken evenly from all over the split.
+        max_tokens: no more than about so many targets (whole windows), taken evenly from all over the split; all of
+            them where the split has no more.
         stride: how many new targets each window adds; fewer than `context_length` gives them longer contexts, at the
             price of more windows. By default all of a window's targets are new.
         separate: documents that share a window are to be kept apart (`Batch.starts`).
@@ -162,7 +163,9 @@ def _evaluation(
 ) -> Iterator[Batch]:
     size = shards.num_tokens
     num_windows = 1 + max(0, -(-(size - length) // stride))
-    chosen = num_windows if max_tokens is None else min(num_windows, max(1, max_tokens // stride))
+    chosen = num_windows
+    if max_tokens is not None and max_tokens < size:
+        chosen = max(1, max_tokens // stride)
     for first in range(0, chosen, batch_size):
         windows = np.arange(first, min(first + batch_size, chosen)) * num_windows // chosen
         begins = windows * stride

@@ -128,7 +128,7 @@ class PairBatches:
             here = slice(done, min(count, done + size - place))
             places = np.arange(place, place + here.stop - done)
             numbers = permute(places, size, mixed(self.seed, _ORDER, epoch))
-            pairs[here] = make_pairs(self._documents, self._index(copy), numbers)
+            pairs[here] = make_pairs(self._index(copy), numbers)
             turn = epoch % self.masking.copies if self.masking.copies else epoch
             keys[here] = row_keys(mixed(self.seed, _MASKS), turn, numbers)
             done = here.stop
@@ -156,7 +156,7 @@ class PairBatches:
         keys = row_keys(mixed(self.seed, _MASKS), _IN_ORDER, numbers)
         for first in range(0, len(numbers), self.batch_size):
             part = slice(first, first + self.batch_size)
-            yield self._batch(make_pairs(self._documents, self._index(0), numbers[part]), keys[part])
+            yield self._batch(make_pairs(self._index(0), numbers[part]), keys[part])
 
     def __iter__(self) -> Iterator[RaggedBatch]:
         while True:

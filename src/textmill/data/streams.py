@@ -102,7 +102,8 @@ def evaluation_stream(
     model remembers. More rows are faster and begin as many times with an empty memory.
 
     Args:
-        max_tokens: no more than about so many targets: the beginning of each row's stream.
+        max_tokens: no more than about so many targets: the beginning of each row's stream. All of them where the split
+            has no more.
 
     Raises:
         ConfigError: a size below 1.
@@ -120,7 +121,7 @@ def _evaluation(
 ) -> Iterator[StreamBatch]:
     bounds = _bounds(shards, batch_size)
     lengths = np.diff(bounds)
-    if max_tokens is not None:
+    if max_tokens is not None and max_tokens < shards.num_tokens:
         lengths = np.minimum(lengths, max(1, max_tokens // batch_size))
     for piece in range(-(-int(lengths.max()) // context_length)):
         yield _piece(shards, bounds[:-1], lengths, piece, context_length)

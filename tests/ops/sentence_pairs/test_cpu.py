@@ -45,7 +45,7 @@ def test_equals_the_definition(documents, key, max_tokens, short_probability, se
     assert index.num_pairs == len(pairs)
     # any pair by its number, in any order
     numbers = np.random.default_rng(0).permutation(len(pairs))
-    assert make_pairs(found, index, numbers).tolist() == [list(pairs[number]) for number in numbers]
+    assert make_pairs(index, numbers).tolist() == [list(pairs[number]) for number in numbers]
 
 
 def test_a_long_corpus_equals_the_definition():
@@ -54,7 +54,7 @@ def test_a_long_corpus_equals_the_definition():
     for rules in (PairRules(61), PairRules(61, sentence_order=True)):
         found = documents_of(*table(documents))
         index = index_pairs(found, mixed(3, 4), rules)
-        pairs = make_pairs(found, index, np.arange(index.num_pairs))
+        pairs = make_pairs(index, np.arange(index.num_pairs))
         assert pairs.tolist() == [list(pair) for pair in expected(documents, mixed(3, 4), rules)]
 
 
@@ -66,7 +66,7 @@ def test_the_ids_equal_the_definition(dtype):
     ids = random.integers(0, np.iinfo(dtype).max, bounds[-1], dtype, endpoint=True)
     found = documents_of(counts, bounds)
     index = index_pairs(found, 5, PairRules(20))
-    pairs = make_pairs(found, index, np.arange(index.num_pairs))
+    pairs = make_pairs(index, np.arange(index.num_pairs))
     cut = int(bounds[counts[0] + 1 + counts[1]]) + 1  # the first two documents in one file, the others in another
     tokens, starts, types = fill_pairs(pairs, TokenFiles([(0, ids[:cut]), (cut, ids[cut:])]), cls_id=1, sep_id=2)
     rows = [reference.sequence(ids.tolist(), reference.Pair(*pair), 1, 2) for pair in pairs.tolist()]
@@ -80,7 +80,7 @@ def test_nothing_in_nothing_out():
     empty = documents_of(np.zeros(0, np.int64), np.zeros(0, np.int64))
     index = index_pairs(empty, 0, PairRules(10))
     assert index.num_pairs == 0
-    pairs = make_pairs(empty, index, np.zeros(0, np.int64))
+    pairs = make_pairs(index, np.zeros(0, np.int64))
     tokens, starts, types = fill_pairs(pairs, TokenFiles([(0, np.zeros(0, np.uint16))]), 1, 2)
     assert (len(tokens), starts.tolist(), len(types)) == (0, [0], 0)
     single = documents_of(np.array([1, 0]), np.array([0, 1, 1]))
@@ -101,9 +101,21 @@ def test_what_the_kernels_rely_on_is_checked():
     index = index_pairs(found, 0, PairRules(10))
     for number in (-1, index.num_pairs):
         with pytest.raises(AssertionError, match="no pair of that number"):
-            make_pairs(found, index, np.array([number]))
-    pairs = make_pairs(found, index, np.arange(index.num_pairs))
+            make_pairs(index, np.array([number]))
+    pairs = make_pairs(index, np.arange(index.num_pairs))
     with pytest.raises(AssertionError, match="outside the files"):
         fill_pairs(pairs, TokenFiles([(0, np.zeros(3, np.uint16))]), 1, 2)
     with pytest.raises(AssertionError, match="outside the files"):
         fill_pairs(pairs, TokenFiles([(100, np.zeros(300, np.uint16))]), 1, 2)
+    with pytest.raises(AssertionError):
+        TokenFiles([(0, np.zeros(20, np.dtype(np.uint16).newbyteorder()))])
+
+
+def test_an_index_makes_the_pairs_of_its_own_documents():
+    one, other = documents_of(*table([[3, 4], [5], [6, 1]])), documents_of(*table([[1], [1]]))
+    rules = PairRules(10)
+    index = index_pairs(one, 0, rules)
+    index_pairs(other, 0, rules)
+    # there is no way to read another corpus by this index, which would leave its arrays
+    assert make_pairs(index, np.arange(index.num_pairs))[:, [1, 3]].max() <= one.bounds.max()
+    assert index.documents is one

@@ -38,6 +38,7 @@ class Documents(NamedTuple):
 class PairIndex(NamedTuple):
     """What it takes to make any pair of one copy; made by `index_pairs`."""
 
+    documents: Documents
     key: int
     rules: PairRules
     num_pairs: int
@@ -79,16 +80,16 @@ def index_pairs(documents: Documents, key: int, rules: PairRules) -> PairIndex:
     # a chunk has one sentence at least and is a pair at most; the last row is for the end
     starts = np.empty((int(documents.counts.sum()) // EVERY + 2, 2), np.int64)
     number = _index(*documents, _word(key), *rules, starts)
-    return PairIndex(key, rules, number, starts[: -(-number // EVERY)].copy())
+    return PairIndex(documents, key, rules, number, starts[: -(-number // EVERY)].copy())
 
 
-def make_pairs(documents: Documents, index: PairIndex, numbers: np.ndarray) -> np.ndarray:
+def make_pairs(index: PairIndex, numbers: np.ndarray) -> np.ndarray:
     """int64 [n, 5]: a_begin, a_end, b_begin, b_end, label of the pairs of these numbers, as in `reference.Pair`."""
     numbers = np.ascontiguousarray(numbers, np.int64)
     assert numbers.ndim == 1
     assert len(numbers) == 0 or (numbers.min() >= 0 and numbers.max() < index.num_pairs), "no pair of that number"
     pairs = np.empty((len(numbers), 5), np.int64)
-    _make(*documents, _word(index.key), *index.rules, index.starts, numbers, pairs)
+    _make(*index.documents, _word(index.key), *index.rules, index.starts, numbers, pairs)
     return pairs
 
 
@@ -103,7 +104,7 @@ class TokenFiles:
         arrays = [ids for _, ids in files]
         assert len({ids.dtype for ids in arrays}) <= 1
         assert all(ids.ndim == 1 and ids.flags.c_contiguous for ids in arrays)
-        assert all(ids.dtype.kind == "u" and ids.dtype.itemsize in (2, 4) for ids in arrays)
+        assert all(ids.dtype.kind == "u" and ids.dtype.itemsize in (2, 4) and ids.dtype.isnative for ids in arrays)
         self.width = arrays[0].dtype.itemsize if arrays else 2
         rows = [(begin, begin + len(ids), ids.ctypes.data) for begin, ids in files]
         self.table = np.array(rows, np.int64).reshape(-1, 3)

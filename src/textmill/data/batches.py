@@ -12,12 +12,13 @@ filled up with targets that count for nothing. Nothing is stored but the number 
 after a stop, or with another number of workers, with the very batches it would have had.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from textmill.data.borders import Borders
+from textmill.data.numbered import NumberedBatches
 from textmill.data.shards import TokenShards
 from textmill.errors import ConfigError, DataError
 from textmill.ops.permutation import mixed, permute
@@ -56,7 +57,7 @@ class Batch:
         return replace(self, tokens=self.tokens[first:stop], targets=self.targets[first:stop], starts=starts)
 
 
-class PackedBatches:
+class PackedBatches(NumberedBatches[Batch]):
     """An endless stream of batches over one split; `batch(step)` is the same on every call and every machine.
 
     Args:
@@ -79,8 +80,6 @@ class PackedBatches:
         self.shards, self.batch_size, self.context_length, self.seed = shards, batch_size, context_length, seed
         self.windows_per_epoch = -(-shards.num_tokens // context_length)
         self.borders = Borders(shards) if separate else None
-        self.step = 0
-        """The number of the batch that iteration gives next."""
 
     @property
     def tokens_per_batch(self) -> int:
@@ -105,20 +104,6 @@ class PackedBatches:
             stops[here] = np.minimum(size - windows * length, length)
             done = here.stop
         return windows_of(self.shards, begins, np.zeros(count, np.int64), stops, length, self.borders)
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, int]:
-        """All there is to remember."""
-        return {"step": self.step}
-
-    def resume(self, state: Mapping[str, int]) -> None:
-        """Goes on where `state` was taken."""
-        self.step = state["step"]
 
 
 def evaluation_batches(

@@ -6,13 +6,14 @@ another order, given by a keyed permutation. Masks are drawn when a batch is mad
 own: nothing is stored, a run goes on at any step at once, and a worker's slice has the masks that the whole has.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 
 from textmill.data.batches import around
 from textmill.data.masking_spec import MaskingSpec
 from textmill.data.masking_vocabulary import MaskingVocabulary
+from textmill.data.numbered import NumberedBatches
 from textmill.data.ragged import RaggedBatch
 from textmill.data.shards import TokenShards
 from textmill.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ _IN_ORDER = -1
 """Stands for the epoch in keys of evaluation."""
 
 
-class MaskedBatches:
+class MaskedBatches(NumberedBatches[RaggedBatch]):
     """An endless stream of batches over one split; `batch(step)` is the same on every call and every machine.
 
     Args:
@@ -70,8 +71,6 @@ class MaskedBatches:
         room = context_length - len(marks)
         self._sequences = _Pieces(shards, room) if masking.sequences == "documents" else _Windows(shards, room)
         self.sequences_per_epoch = self._sequences.count
-        self.step = 0
-        """The number of the batch that iteration gives next."""
 
     def batch(self, step: int) -> RaggedBatch:
         """The batch of this number, counted from 0 through all epochs."""
@@ -114,20 +113,6 @@ class MaskedBatches:
         for first in range(0, len(numbers), self.batch_size):
             part = slice(first, first + self.batch_size)
             yield self._masked(*self._sequences.of(numbers[part], 0), keys[part])
-
-    def __iter__(self) -> Iterator[RaggedBatch]:
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, int]:
-        """All there is to remember."""
-        return {"step": self.step}
-
-    def resume(self, state: Mapping[str, int]) -> None:
-        """Goes on where `state` was taken."""
-        self.step = state["step"]
 
     def _masked(self, begins: np.ndarray, lengths: np.ndarray, keys: np.ndarray) -> RaggedBatch:
         """The runs of the stream as sequences between their marks, masked."""

@@ -10,13 +10,14 @@ a document wherever a border falls. Here a document that fits into a row is neve
 left empty.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from textmill.data.batches import IGNORED, Batch, PackedBatches, check_sizes
 from textmill.data.borders import Borders
+from textmill.data.numbered import NumberedBatches
 from textmill.data.shards import TokenShards
 from textmill.errors import DataError
 from textmill.ops.packing import first_fit_decreasing
@@ -46,7 +47,7 @@ class PackingReport:
         return self.trained / self.places
 
 
-class PackedDocuments:
+class PackedDocuments(NumberedBatches[Batch]):
     """An endless stream of batches of whole documents; `batch(step)` is the same on every call and every machine.
 
     `Batch.starts` says where each piece begins. A piece's first id is predicted from the end-of-text mark before it; in
@@ -74,8 +75,6 @@ class PackedDocuments:
         self.rows_per_epoch = int(rows.max()) + 1
         # entry r is the number of pieces in the rows before row r
         self._firsts = np.searchsorted(rows[order], np.arange(self.rows_per_epoch + 1))
-        self.step = 0
-        """The number of the batch that iteration gives next."""
 
     def report(self) -> PackingReport:
         """What becomes of the split's tokens."""
@@ -106,20 +105,6 @@ class PackedDocuments:
         one are filled with ignored targets."""
         for first in range(0, self.rows_per_epoch, self.batch_size):
             yield self._filled(np.arange(first, min(first + self.batch_size, self.rows_per_epoch)), self.batch_size)
-
-    def __iter__(self) -> Iterator[Batch]:
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, int]:
-        """All there is to remember."""
-        return {"step": self.step}
-
-    def resume(self, state: Mapping[str, int]) -> None:
-        """Goes on where `state` was taken."""
-        self.step = state["step"]
 
     def _filled(self, rows: np.ndarray, num_rows: int) -> Batch:
         """The pieces of these rows, put into a batch of `num_rows`, the last of which may be empty."""

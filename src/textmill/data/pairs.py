@@ -11,7 +11,7 @@ found at once, wherever a run goes on and whatever the number of workers.
 
 import functools
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 
@@ -20,6 +20,7 @@ import numpy as np
 from textmill.cores import usable_cores
 from textmill.data.masking_spec import MaskingSpec
 from textmill.data.masking_vocabulary import MaskingVocabulary
+from textmill.data.numbered import NumberedBatches
 from textmill.data.pair_spec import PairSpec
 from textmill.data.ragged import RaggedBatch
 from textmill.data.shards import TokenShards
@@ -50,7 +51,7 @@ _IN_ORDER = -1
 """Stands for the epoch in the masks' keys of evaluation."""
 
 
-class PairBatches:
+class PairBatches(NumberedBatches[RaggedBatch]):
     """An endless stream of batches over one split; `batch(step)` is the same on every call and every machine.
 
     Rows are `[CLS] A [SEP] B [SEP]` of at most `context_length` tokens, unpadded; types are 0 up to the first [SEP] and
@@ -103,8 +104,6 @@ class PairBatches:
             )
         # a batch on the border of two epochs needs two
         self._index = functools.lru_cache(maxsize=2)(self._make_index)
-        self.step = 0
-        """The number of the batch that iteration gives next."""
 
     def pairs_in(self, epoch: int) -> int:
         """How many pairs the epoch has."""
@@ -157,20 +156,6 @@ class PairBatches:
         for first in range(0, len(numbers), self.batch_size):
             part = slice(first, first + self.batch_size)
             yield self._batch(make_pairs(self._index(0), numbers[part]), keys[part])
-
-    def __iter__(self) -> Iterator[RaggedBatch]:
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, int]:
-        """All there is to remember."""
-        return {"step": self.step}
-
-    def resume(self, state: Mapping[str, int]) -> None:
-        """Goes on where `state` was taken."""
-        self.step = state["step"]
 
     def _batch(self, pairs: np.ndarray, mask_keys: np.ndarray) -> RaggedBatch:
         tokens, starts, types = fill_pairs(pairs, self._files, *self._marks)

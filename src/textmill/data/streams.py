@@ -15,13 +15,14 @@ of the seed and its number, and found in the same time wherever it lies.
 Source: Graves 2013, arXiv:1308.0850, section 3, carries the state over pieces of 100 symbols.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from textmill.data.batches import Batch, check_sizes, windows_of
+from textmill.data.numbered import NumberedBatches
 from textmill.data.shards import TokenShards
 from textmill.errors import ConfigError, DataError
 from textmill.ops.permutation import mixed
@@ -36,9 +37,6 @@ class StreamBatch(Batch):
     first_row: int = 0
     """Above 0 where the batch is a part of a larger one."""
 
-    def num_rows(self) -> int:
-        return len(self.tokens)
-
     def cut(self, first: int, stop: int) -> Self:
         """Rows [first, stop), which still know their streams."""
         return replace(
@@ -49,7 +47,7 @@ class StreamBatch(Batch):
         )
 
 
-class StreamBatches:
+class StreamBatches(NumberedBatches[StreamBatch]):
     """An endless sequence of batches over one split; `batch(step)` is the same on every call and every machine.
 
     Raises:
@@ -63,8 +61,6 @@ class StreamBatches:
         self.shards, self.batch_size, self.context_length, self.seed = shards, batch_size, context_length, seed
         longest = -(-shards.num_tokens // batch_size)
         self.batches_per_epoch = -(-longest // context_length)
-        self.step = 0
-        """The number of the batch that iteration gives next."""
 
     @property
     def tokens_per_batch(self) -> int:
@@ -77,20 +73,6 @@ class StreamBatches:
         origin = mixed(self.seed, epoch, 1) % self.shards.num_tokens
         bounds = _bounds(self.shards, self.batch_size)
         return _piece(self.shards, origin + bounds[:-1], np.diff(bounds), piece, self.context_length)
-
-    def __iter__(self) -> Iterator[StreamBatch]:
-        while True:
-            batch = self.batch(self.step)
-            self.step += 1
-            yield batch
-
-    def state(self) -> dict[str, int]:
-        """All there is to remember, beside the model's own memory."""
-        return {"step": self.step}
-
-    def resume(self, state: Mapping[str, int]) -> None:
-        """Goes on where `state` was taken."""
-        self.step = state["step"]
 
 
 def evaluation_stream(

@@ -3,7 +3,7 @@
 `python -m docs.architectures --runs runs/architectures` runs what isn't finished there, one after the other, keeps the
 figures of each run in `docs/architectures.json` as soon as it ends, and writes from them
 
-- the tables of `docs/methods/architectures.md`, and a line in each architecture's own page
+- the tables of `docs/methods/architectures.md`, a line in each architecture's own page, and what its recipe expects
 - `docs/images/architectures.png`, the learning curves
 
 Without `--runs` it writes these again from the kept figures. No number is typed by hand.
@@ -41,6 +41,7 @@ BASELINES_OF = "llama"
 """The run whose text is measured without a neural network."""
 IMAGE = DOCS / "images" / "architectures.png"
 METHODS = DOCS / "methods"
+RECIPES_SOURCE = DOCS.parent / "src" / "textmill" / "recipes" / "architectures.py"
 
 
 @dataclass(frozen=True)
@@ -216,10 +217,32 @@ def filled(page: str, figures: Mapping[str, Any]) -> str:
     return re.sub(r"<!-- recipes: ([\w -]+?) -->.*?<!-- /recipes -->", made, page, flags=re.DOTALL)
 
 
+def expected(of: Mapping[str, Any]) -> str:
+    """What a recipe's docstring says after "Expected: ".
+
+    >>> expected({"bits_per_byte": 1.504}), expected({"masked_accuracy": 0.256, "masked_loss": 4.12})
+    ('1.50 bits per byte.', '26 % of the masked tokens right, masked loss 4.1 nats.')
+    """
+    if "bits_per_byte" in of:
+        return f"{of['bits_per_byte']:.2f} bits per byte."
+    return f"{of['masked_accuracy']:.0%}".replace("%", " %") + (
+        f" of the masked tokens right, masked loss {of['masked_loss']:.1f} nats."
+    )
+
+
+def with_expectations(source: str, figures: Mapping[str, Any]) -> str:
+    """The recipes' source with each docstring's "Expected: ..." written again."""
+    for name, of in figures.items():
+        pattern = rf"(class {ARCHITECTURES[name].__name__}\(.*?Expected: )[^\n]*(\n)"
+        source, count = re.subn(pattern, rf"\g<1>{expected(of)}\g<2>", source, count=1, flags=re.DOTALL)
+        assert count == 1, f"the recipe {name} has no line with Expected: in its docstring"
+    return source
+
+
 def draw(figures: Mapping[str, Any]) -> Figure:
     """Held-out bits per byte of the language models and masked accuracy of the encoders, by tokens read."""
     figure = Figure(figsize=(11, 5.2), facecolor=LIGHT.paper)
-    grid = figure.add_gridspec(1, 2, left=0.05, right=0.9, bottom=0.09, top=0.82, wspace=0.62, width_ratios=(1.5, 1))
+    grid = figure.add_gridspec(1, 2, left=0.05, right=0.865, bottom=0.09, top=0.82, wspace=0.56, width_ratios=(1.5, 1))
     left, right = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     models = {name: of["curve"] for name, of in figures.items() if "bits_per_byte" in of}
     masked = {name: [[x, 100 * y] for x, y in of["curve"]] for name, of in figures.items() if "masked_loss" in of}
@@ -231,12 +254,12 @@ def draw(figures: Mapping[str, Any]) -> Figure:
 
 
 def _curves(axes: Axes, curves: Mapping[str, list[list[float]]], title: str, unit: str, label: str) -> None:
+    x: list[float] = [0.0]
     for name, points in curves.items():
         x, y = [tokens / 1e3 for tokens, _ in points], [value for _, value in points]
         axes.plot(x, y, color=SHOWN[name].colour, linewidth=1.8, marker="o", markersize=3)
     axes.set_xscale("log", base=2)
-    ticks = sorted({round(tokens / 1e3) for points in curves.values() for tokens, _ in points})
-    axes.set_xticks([tick for tick in (131, 262, 524, 1049) if not ticks or tick <= ticks[-1]])
+    axes.set_xticks([tick for tick in (50, 100, 200, 400, 800) if min(x) <= tick <= max(x)])
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     axes.minorticks_off()
     axes.set_title(title, color=LIGHT.ink, fontsize=11, fontweight="bold", loc="left", pad=20)
@@ -271,6 +294,8 @@ def write(figures: Mapping[str, Any]) -> None:
         if after != before:
             write_text(page, after)
             print(page)
+    source = RECIPES_SOURCE.read_text(encoding="utf-8")
+    write_text(RECIPES_SOURCE, with_expectations(source, figures))
     write_png(draw(figures), IMAGE)
     print(IMAGE)
 

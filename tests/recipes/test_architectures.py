@@ -92,7 +92,7 @@ def test_budgets_are_equal_and_sizes_nearly() -> None:
 def test_each_recipe_is_listed_and_tells_its_paper() -> None:
     assert ARCHITECTURES.keys() < RECIPES.keys()
     for made in ARCHITECTURES.values():
-        assert re.search(r"Paper: .* \d{4}", made.__doc__ or "")
+        assert re.search(r"Paper: .*\d{4}", made.__doc__ or "")
         assert re.search(r"Expected: \d", made.__doc__ or "")
 
 

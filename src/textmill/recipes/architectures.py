@@ -48,6 +48,9 @@ EVEN = Initialisation(matrices="fan_in", output_projections="zero", head="zero",
 QUIET = Initialisation(matrices="fan_in", output_projections="zero")
 """The same for models whose head is the embedding, which then begins small."""
 
+LOUD = Initialisation(matrices="fan_in", std=0.4)
+"""For gated recurrent networks: with small token vectors their states stay near zero, and learning begins late."""
+
 
 def _budget(context_length: int, **settings: Any) -> TrainingConfig:
     """The training that all have in common, and what is an architecture's own."""
@@ -90,7 +93,8 @@ class Encoder(Pretrain):
 class Nnlm(LanguageModel):
     """Bengio's neural probabilistic language model: the next token from the last five.
 
-    Paper: Bengio et al. 2003, JMLR 3:1137-1155. Expected: {nnlm}
+    Paper: Bengio et al. 2003, JMLR 3:1137-1155.
+    Expected: 2.36 bits per byte.
     """
 
     model: NnlmConfig = field(default_factory=lambda: NnlmConfig(width=64, hidden_width=400, order=6))
@@ -103,7 +107,8 @@ class Nnlm(LanguageModel):
 class Rnn(LanguageModel):
     """Elman's recurrent network, two layers, by backpropagation through 64 tokens.
 
-    Paper: Elman 1990, "Finding structure in time". Expected: {rnn}
+    Paper: Elman 1990, "Finding structure in time".
+    Expected: 2.28 bits per byte.
     """
 
     model: RnnConfig = field(default_factory=lambda: RnnConfig(width=512, num_layers=2))
@@ -114,10 +119,12 @@ class Rnn(LanguageModel):
 class Lstm(LanguageModel):
     """Long short-term memory, two layers, embedding and output matrix in one.
 
-    Paper: Hochreiter and Schmidhuber 1997; Merity et al. 2017, arXiv:1708.02182. Expected: {lstm}
+    Paper: Hochreiter and Schmidhuber 1997; Merity et al. 2017, arXiv:1708.02182.
+    Expected: 2.27 bits per byte.
     """
 
     model: LstmConfig = field(default_factory=lambda: LstmConfig(width=352, num_layers=2))
+    initialisation: Initialisation | None = LOUD
     training: TrainingConfig = field(default_factory=lambda: _budget(64, **MUON, weight_decay=0.0))
 
 
@@ -125,10 +132,12 @@ class Lstm(LanguageModel):
 class Gru(LanguageModel):
     """Gated recurrent units, two layers, embedding and output matrix in one.
 
-    Paper: Cho et al. 2014, arXiv:1406.1078. Expected: {gru}
+    Paper: Cho et al. 2014, arXiv:1406.1078.
+    Expected: 2.14 bits per byte.
     """
 
     model: GruConfig = field(default_factory=lambda: GruConfig(width=384, num_layers=2))
+    initialisation: Initialisation | None = LOUD
     training: TrainingConfig = field(default_factory=lambda: _budget(64, **MUON, weight_decay=0.0))
 
 
@@ -136,7 +145,8 @@ class Gru(LanguageModel):
 class TransformerXl(LanguageModel):
     """Transformer-XL: a Transformer that remembers the segment before, with relative positions.
 
-    Paper: Dai et al. 2019, arXiv:1901.02860. Expected: {transformer-xl}
+    Paper: Dai et al. 2019, arXiv:1901.02860.
+    Expected: 1.94 bits per byte.
     """
 
     model: TransformerXlConfig = field(
@@ -151,7 +161,8 @@ class TransformerXl(LanguageModel):
 class Gpt(LanguageModel):
     """GPT-2: learned positions, LayerNorm before the sub-layers, GELU, embedding and output matrix in one.
 
-    Paper: Radford et al. 2019. Expected: {gpt}
+    Paper: Radford et al. 2019.
+    Expected: 2.11 bits per byte.
     """
 
     model: GPTConfig = field(
@@ -165,7 +176,8 @@ class Gpt(LanguageModel):
 class Llama(LanguageModel):
     """Llama with normalised queries and keys, as in Qwen3: RMSNorm, rotary positions, SwiGLU; the quickstart's model.
 
-    Paper: Touvron et al. 2023, arXiv:2302.13971. Expected: {llama}
+    Paper: Touvron et al. 2023, arXiv:2302.13971.
+    Expected: 1.91 bits per byte.
     """
 
     model: LlamaConfig = field(
@@ -179,7 +191,8 @@ class Llama(LanguageModel):
 class SparseLlama(Llama):
     """The same with the Sparse Transformer's fixed pattern: a token sees its block of 32 and each block's last 8.
 
-    Paper: Child et al. 2019, arXiv:1904.10509. Expected: {sparse-llama}
+    Paper: Child et al. 2019, arXiv:1904.10509.
+    Expected: 1.89 bits per byte.
     """
 
     model: LlamaConfig = field(
@@ -198,7 +211,8 @@ class SparseLlama(Llama):
 class Mixtral(LanguageModel):
     """Mixtral: eight experts in each layer, of which a token uses two; it computes as much as the Llama.
 
-    Paper: Jiang et al. 2024, arXiv:2401.04088. Expected: {mixtral}
+    Paper: Jiang et al. 2024, arXiv:2401.04088.
+    Expected: 1.90 bits per byte.
     """
 
     model: MixtralConfig = field(
@@ -219,7 +233,8 @@ class Mixtral(LanguageModel):
 class Bert(Encoder):
     """BERT: 15 % of the tokens hidden, and pairs of sentences to tell apart.
 
-    Paper: Devlin et al. 2018, arXiv:1810.04805. Expected: {bert}
+    Paper: Devlin et al. 2018, arXiv:1810.04805.
+    Expected: 13 % of the masked tokens right, masked loss 5.8 nats.
     """
 
     shards: ShardSpec = field(default_factory=lambda: ShardSpec(sentences="text"))
@@ -236,7 +251,8 @@ class Bert(Encoder):
 class ModernBert(Encoder):
     """ModernBERT: 30 % of the tokens hidden, local and global attention in turn.
 
-    Paper: Warner et al. 2024, arXiv:2412.13663. Expected: {modern-bert}
+    Paper: Warner et al. 2024, arXiv:2412.13663.
+    Expected: 26 % of the masked tokens right, masked loss 4.8 nats.
     """
 
     model: ModernBertConfig = field(

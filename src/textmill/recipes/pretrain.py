@@ -144,7 +144,11 @@ def pretrain_stage(settings: Pretrain, *, quiet: bool) -> Stage:
     return Stage(
         name="pretrain",
         title=f"train {kind}, {layers}{model.width}, by {settings.learning.chosen(model)}",
-        inputs=[kind, model, settings.learning, settings.initialisation, dict(settings.training.deciding())],
+        inputs=[
+            *(kind, model, settings.learning, settings.initialisation, dict(settings.training.deciding())),
+            # these may change while a run goes on, but what it ends with follows from them
+            [settings.training.keep_best, settings.training.patience, settings.training.min_delta],
+        ],
         outputs=tuple(f"{MODEL}/{name}" for name in ("model.safetensors", "config.json", "tokenizer.json")),
         run=run,
         progress=(TRAINING,),

@@ -10,11 +10,11 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import Comparison, Goal, Options, RefusedError, Side, Worker, timed
+from benchmarks.steps import RATE, our_step
 
 ABOUT = "a training step of an LSTM language model against torch's nn.LSTM with full logits"
 GOALS = ("torch nn.LSTM, fp32: at least 1.5x", "the same, both in fp32: at least 1.0x")
 
-RATE = 1e-3
 VOCABULARY, WIDTH, LAYERS = 16_384, 512, 2
 STEPS_CHECKED = 4
 
@@ -58,36 +58,10 @@ def _served(step: Callable[[], float], facts: dict[str, Any]) -> tuple[dict[str,
 
 
 def _ours(batch_size: int, context_length: int, precision: str) -> tuple[Callable[[], float], dict[str, Any]]:
-    import torch
-
     from textmill.objectives.carried import CarriedNextToken
-    from textmill.training.config import TrainingConfig
-    from textmill.training.cpu import tune
-    from textmill.training.groups import roles
-    from textmill.training.optimizers import Optimizers
-    from textmill.training.precision import Weights, chosen_dtype
 
-    tune()
     model = _model().train()
-    dtype = chosen_dtype(precision, torch.device("cpu"))
-    weights = Weights(model, dtype)
-    settings = TrainingConfig(optimizer="adamw", learning_rate=RATE, weight_decay=0.0, betas=(0.9, 0.999))
-    optimizers = Optimizers(weights.trained, roles(model), settings)
-    objective = CarriedNextToken()
-    batches = _batches(batch_size, context_length)
-
-    def step() -> float:
-        batch = next(batches)
-        loss = objective(model, batch)["loss"] / objective.counts(batch)["loss"]
-        loss.backward()
-        weights.collect_gradients()
-        torch.nn.utils.clip_grad_norm_(list(weights.trained.values()), 1.0)
-        optimizers.step(1.0)
-        weights.publish()
-        weights.drop_gradients()
-        return float(loss.detach())
-
-    name = "bf16" if dtype == torch.bfloat16 else "fp32"
+    step, name = our_step(model, CarriedNextToken(), _batches(batch_size, context_length), precision)
     return step, {"precision": name, "parameters": model.num_parameters()}
 
 

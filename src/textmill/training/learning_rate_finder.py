@@ -11,22 +11,19 @@ exponential sweep that later work uses.
 import contextlib
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from textmill.errors import ConfigError, DataError
 from textmill.objectives import Objective
-from textmill.ops.permutation import mixed
 from textmill.training.config import TrainingConfig
-from textmill.training.groups import roles
-from textmill.training.optimizers import Optimizers
-from textmill.training.placement import OneDevice, Placement, split_rows
-from textmill.training.precision import Weights, chosen_dtype
+from textmill.training.placement import OneDevice, Placement
+from textmill.training.update import Update
 
 DIVERGED = 2.0
 """The sweep stops where the smoothed loss is so many times its lowest value."""
@@ -97,53 +94,23 @@ def find_learning_rate(
     running = least = math.inf
     with _left_as_it_was(model), torch.random.fork_rng(devices=[]):
         # a copy, because an objective may remember what came before
-        sweep = _Sweep(model, copy.deepcopy(objective), config, placement)
+        update = Update(model.train(), copy.deepcopy(objective), config, placement)
         try:
             for step, rate in enumerate(rates):
-                loss = sweep.step(step, batches.batch(step), float(rate))
+                loss, _ = update.gradients(batches.batch(step), step)
                 if not math.isfinite(loss):
                     break
+                update.apply(float(rate) / config.learning_rate)
                 losses.append(loss)
                 running = loss if step == 0 else KEEP * running + (1 - KEEP) * loss
                 least = min(least, running)
                 if running > DIVERGED * least:
                     break
         finally:
-            sweep.weights.restore()
+            update.weights.restore()
     if not losses:
         raise DataError("the loss is no finite number before the first update", fix="look at the data and the model")
     return LearningRates(rates=rates[: len(losses)], losses=np.array(losses), diverged=len(losses) < steps)
-
-
-class _Sweep:
-    """The trainer's step, at a rate that is given."""
-
-    def __init__(self, model: Any, objective: Objective, config: TrainingConfig, placement: Placement) -> None:
-        self.model, self.objective, self.config, self.placement = model.train(), objective, config, placement
-        self.weights = Weights(model, chosen_dtype(config.precision, placement.device))
-        self.optimizers = Optimizers(self.weights.trained, roles(model), config)
-
-    def step(self, number: int, batch: Any, rate: float) -> float:
-        """The batch's loss in nats before the update; no update where it isn't finite."""
-        counts = self.objective.counts(batch)
-        sums: dict[str, Tensor] = {}
-        for part, rows in enumerate(split_rows(self.placement.share(batch), self.config.micro_batch_size)):
-            torch.manual_seed(mixed(self.config.seed, number, part))
-            losses = self.objective(self.model, rows)
-            torch.autograd.backward(self._mean(losses, counts))
-            self.weights.collect_gradients()
-            sums = {key: sums.get(key, 0.0) + loss.detach() for key, loss in losses.items()}
-        loss = float(self._mean(self.placement.total(sums), counts))
-        if math.isfinite(loss):
-            nn.utils.clip_grad_norm_(self.weights.trained.values(), self.config.clip_norm or math.inf)
-            self.optimizers.step(rate / self.config.learning_rate)
-            self.weights.publish()
-        self.weights.drop_gradients()
-        return loss
-
-    def _mean(self, sums: Mapping[str, Tensor], counts: Mapping[str, int]) -> Tensor:
-        weights = self.objective.weights
-        return torch.stack([loss * (weights[key] / max(1, counts[key])) for key, loss in sums.items()]).sum()
 
 
 @contextlib.contextmanager
